@@ -1,0 +1,98 @@
+"""`wellhead eval`: asks every evaluation case of the live edition and prints what held."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from evals.ask import Asker
+from evals.gates import sealed_suite
+from evals.run import SuiteResult, run_suite
+from indexes.embedder import open_identified
+from indexes.library import Library
+from indexes.postgres.live import LiveRecords
+from semantic_layer.door import Door
+from semantic_layer.errors import GateFailed, UnknownName
+
+
+@click.command("eval")
+@click.argument("products", nargs=-1)
+@click.option("--as-of", type=click.DateTime(), help="The clock of metric queries, in UTC; by default now.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def evaluate(door: Door, products: tuple[str, ...], as_of: datetime | None, as_json: bool) -> None:
+    """Ask the evaluation cases of the live edition, all products or those named.
+
+    Ends with exit code 6 when a golden value is off, a forbidden answer came back, or a score is below its floor.
+
+    \b
+    Examples:
+      wellhead eval
+      wellhead eval orders --json
+    """
+    results = evaluate_live(door, products, (as_of or datetime.now(UTC)).replace(tzinfo=UTC))
+    if as_json:
+        click.echo(json.dumps([{**asdict(result), "below_floor": result.below_floor} for result in results]))
+    else:
+        _print(results)
+    failed = failures(results)
+    if failed:
+        asked = sum(len(result.cases) for result in results)
+        raise GateFailed(
+            f"{len(failed)} of {asked} cases failed: {', '.join(failed[:8])}.",
+            hint="The lines above say why.",
+        )
+
+
+def evaluate_live(door: Door, products: Sequence[str], as_of: datetime) -> list[SuiteResult]:
+    """The results of the live edition's suites, in the order of product names."""
+    library = Library(door.home, lambda identity: open_identified(door.home, identity))
+    live = LiveRecords(os.environ)
+    try:
+        with library.pin() as snapshot:
+            for name in products:
+                if name not in snapshot.generations:
+                    raise UnknownName("product", name, snapshot.generations)
+            asker = Asker(snapshot, as_of=as_of, open_live=live.open)
+            return [
+                run_suite(asker, sealed_suite(snapshot, name)) for name in products or sorted(snapshot.generations)
+            ]
+    finally:
+        live.close()
+        library.close()
+
+
+def failures(results: Sequence[SuiteResult]) -> list[str]:
+    """What fails an evaluation: golden values, forbidden answers, and scores below their floor."""
+    failed = [
+        f"{case.product}/{case.id}"
+        for result in results
+        for case in result.cases
+        if not case.passed and case.kind != "retrieval"
+    ]
+    return failed + [f"{result.product}/{measure}" for result in results for measure in result.below_floor]
+
+
+def _print(results: Sequence[SuiteResult]) -> None:
+    console = Console()
+    for result in results:
+        if not result.cases:
+            continue
+        held = sum(case.passed for case in result.cases)
+        scores = "  ".join(f"{name} {value:.3f}" for name, value in result.scores.items())
+        console.print(f"[bold]{result.product}[/bold]  {held}/{len(result.cases)} held  {scores}")
+        table = Table(box=None, padding=(0, 2), show_header=False)
+        for case in result.cases:
+            if not case.passed:
+                table.add_row(
+                    "", "missed" if case.kind == "retrieval" else "[red]failed[/red]", case.id, case.detail
+                )
+        if table.row_count:
+            console.print(table)

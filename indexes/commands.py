@@ -1,0 +1,164 @@
+"""The commands of whoever operates a workspace: what is live, how it came to be, and moving it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from indexes.generation import sealed_generations
+from indexes.jobs import JobStore
+from indexes.ledger import Edition, Ledger
+from indexes.release import differences
+from indexes.release import promote as promote_generation
+from indexes.release import rollback as roll_back
+from semantic_layer.door import Door
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def status(door: Door, as_json: bool) -> None:
+    """What is live: the edition, each product's generation, and the newest jobs.
+
+    \b
+    Examples:
+      wellhead status
+      wellhead status --json | jq .products
+    """
+    edition = Ledger(door.home).edition()
+    products = [_product_row(door, name, generation) for name, generation in sorted(edition.products.items())]
+    jobs = [
+        {"job": job.id, "state": job.state, "by": job.principal, "submitted_at": job.submitted_at}
+        for job in JobStore(door.home).jobs(limit=5)
+    ]
+    if as_json:
+        click.echo(json.dumps({"edition": edition.number, "at": edition.at, "products": products, "jobs": jobs}))
+        return
+    if not edition.number:
+        click.echo("Nothing is live yet. Run `wellhead ingest`.")
+        return
+    click.echo(f"edition {edition.number}, {edition.action} by {edition.by} at {edition.at}")
+    _print_table(products)
+    if jobs:
+        _print_table(jobs)
+
+
+def _product_row(door: Door, product: str, generation: str) -> dict[str, Any]:
+    manifest = next((one for one in sealed_generations(door.home, product) if one.generation == generation), None)
+    if manifest is None:
+        return {"product": product, "generation": generation, "state": "missing"}
+    return {
+        "product": product,
+        "generation": generation,
+        "sealed_at": manifest.created_at,
+        "watermark": manifest.watermark or "not declared",
+        "documents": manifest.counts.get("documents", 0),
+        "chunks": manifest.counts.get("chunks", 0),
+        "rows": manifest.counts.get("rows", 0),
+        "set_aside": len(manifest.set_aside),
+    }
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--diff", nargs=2, type=int, help="Show what changed between two editions.")
+@as_json
+@click.pass_obj
+def history(door: Door, limit: int, diff: tuple[int, int] | None, as_json: bool) -> None:
+    """The editions, newest first: what changed, when and by whom.
+
+    \b
+    Examples:
+      wellhead history
+      wellhead history --diff 3 5
+    """
+    if diff:
+        rows = differences(door.home, *diff)
+    else:
+        rows = [_edition_row(edition) for edition in Ledger(door.home).editions(limit)]
+    click.echo(json.dumps(rows)) if as_json else _print_table(rows)
+
+
+@click.command()
+@click.argument("product")
+@click.argument("generation")
+@click.option("--note", default="", help="Why; kept in the ledger.")
+@as_json
+@click.pass_obj
+def promote(door: Door, product: str, generation: str, note: str, as_json: bool) -> None:
+    """Make a sealed generation of a product live.
+
+    \b
+    Example:
+      wellhead promote orders 1f0c9a2b77d04e51 --note "approved by finance"
+    """
+    _tell(promote_generation(door.home, product, generation, by=_operator(), note=note), as_json)
+
+
+@click.command()
+@click.argument("products", nargs=-1)
+@click.option("--to", type=click.IntRange(min=1), help="The edition to go back to; by default the one before.")
+@click.option("--note", default="", help="Why; kept in the ledger.")
+@as_json
+@click.pass_obj
+def rollback(door: Door, products: tuple[str, ...], to: int | None, note: str, as_json: bool) -> None:
+    """Make an earlier edition's generations live again. Rights are not rolled back.
+
+    \b
+    Examples:
+      wellhead rollback
+      wellhead rollback orders --to 12 --note "bad feed"
+    """
+    _tell(roll_back(door.home, to, products=products, by=_operator(), note=note), as_json)
+
+
+def _tell(edition: Edition, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_edition_row(edition)))
+    else:
+        click.echo(f"edition {edition.number} is live: {edition.action}")
+
+
+def _edition_row(edition: Edition) -> dict[str, Any]:
+    return {
+        "edition": edition.number,
+        "at": edition.at,
+        "action": edition.action,
+        "by": edition.by,
+        "note": edition.note,
+        "products": dict(edition.products),
+    }
+
+
+def _operator() -> str:
+    """Who runs the command on this machine."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        click.echo("nothing")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(_shown(row.get(name, "")) for name in rows[0]))
+    Console().print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    return str(value)

@@ -1,0 +1,222 @@
+"""Builds one generation's `tables.duckdb`: a typed table a dataset, and the chunks with what they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from indexes.document import Chunk, Document
+from indexes.duck.columns import BadCell, arrow_array, expected, sql_type
+from indexes.duck.connection import disk_full_named, open_stage, quoted
+from indexes.duck.tables import CHUNK_COLUMNS, NUMBER, attributes_table
+from indexes.visibility import TEXT_COLUMN, carried_columns
+from semantic_layer.product import Column, DataProduct, Dataset
+
+ROWS_A_BATCH = 10_000
+
+Row = Mapping[str, Any]
+
+_CHUNK_ARROW_TYPES: Mapping[str, Any] = {
+    "INTEGER PRIMARY KEY": pa.int32(),
+    "INTEGER": pa.int32(),
+    "VARCHAR": pa.string(),
+    "VARCHAR[]": pa.list_(pa.string()),
+}
+
+_DOCUMENT_COLUMNS = (
+    ("dataset", "VARCHAR"),
+    ("document", "VARCHAR"),
+    ("title", "VARCHAR"),
+    ("media_type", "VARCHAR"),
+    ("sha256", "VARCHAR"),
+    ("pages", "INTEGER"),
+    ("chars", "INTEGER"),
+)
+
+
+class TableBuilder:
+    """Writes `tables.duckdb` in a stage. Rows keep the order in which they were added.
+
+    Every dataset of the contract gets its table, empty or not. Raises OutOfSpace when the disk fills up.
+    """
+
+    def __init__(self, path: Path, product: DataProduct) -> None:
+        self._path = path
+        self._product = product
+        self._rows = {dataset.name: 0 for dataset in product.datasets}
+        self._chunks = 0
+        self._documents = 0
+        self._connection = open_stage(path)
+        with disk_full_named(path):
+            self._create_tables()
+
+    def _create_tables(self) -> None:
+        run = self._connection.execute
+        run("CREATE SCHEMA wh")
+        run(f"CREATE TABLE wh.chunks ({', '.join(f'{name} {kind}' for name, kind in CHUNK_COLUMNS)})")
+        documents = ", ".join(f"{name} {kind}" for name, kind in _DOCUMENT_COLUMNS)
+        run(f"CREATE TABLE wh.documents ({documents}, PRIMARY KEY (dataset, document))")
+        for dataset in self._product.datasets:
+            run(f"CREATE TABLE main.{quoted(dataset.name)} ({_declarations(dataset.columns)})")
+            carried = f"{NUMBER} INTEGER PRIMARY KEY, {_declarations(carried_columns(dataset).values())}"
+            run(f"CREATE TABLE {attributes_table(self._product, dataset.name)} ({carried})")
+
+    def add_rows(
+        self, dataset: Dataset, rows: Iterable[Any], *, bad: Callable[[BadCell], None] | None = None
+    ) -> int:
+        """Append rows (mappings by column name, or Arrow record batches); returns how many.
+
+        Each value is brought into its column's type exactly; a missing column is NULL, an undeclared one is
+        not kept. A row with a value that does not fit goes to `bad`, once for its first bad cell, and is left
+        out; without `bad` it raises SourceFailed.
+        """
+        added = 0
+        for batch, size in _batches(dataset.columns, rows):
+            arrays, kept = self._fitting(dataset, batch, size, bad)
+            self._insert(f"main.{quoted(dataset.name)}", dataset.columns, arrays)
+            self._rows[dataset.name] += size
+            added += kept
+        return added
+
+    def _fitting(
+        self, dataset: Dataset, batch: Sequence[Any], size: int, bad: Callable[[BadCell], None] | None
+    ) -> tuple[list[Any], int]:
+        """The batch's columns as Arrow arrays without its bad rows, and how many rows are left."""
+        arrays: list[Any] = []
+        found: dict[int, BadCell] = {}
+        for column, values in zip(dataset.columns, batch, strict=True):
+            array, misfits = arrow_array(column, values)
+            arrays.append(array)
+            for position, value in misfits.items():
+                row = self._rows[dataset.name] + position + 1
+                found.setdefault(position, BadCell(dataset.name, row, column.name, value, expected(column)))
+        if not found:
+            return arrays, size
+        cells = [found[position] for position in sorted(found)]
+        if bad is None:
+            raise cells[0].error()
+        for cell in cells:
+            bad(cell)
+        keep = pa.array([position not in found for position in range(size)])
+        return [array.filter(keep) for array in arrays], size - len(found)
+
+    def add_documents(self, dataset: Dataset, documents: Sequence[Document]) -> None:
+        """Record documents; those of a document dataset are also the rows of its table."""
+        values = (
+            [one.dataset for one in documents],
+            [one.name for one in documents],
+            [one.title for one in documents],
+            [one.media_type for one in documents],
+            [one.sha256 for one in documents],
+            [one.pages for one in documents],
+            [len(one.text) for one in documents],
+        )
+        self._insert_typed("wh.documents", _DOCUMENT_COLUMNS, values)
+        self._documents += len(documents)
+        if dataset.kind == "document":
+            self.add_rows(dataset, [one.columns for one in documents])
+
+    def add_chunks(self, chunks: Sequence[Chunk], attributes: Sequence[Row]) -> None:
+        """Append chunks with the columns of the row or document each came from.
+
+        Chunk numbers must follow on from those added before. Raises SourceFailed for a value that does not
+        fit its column.
+        """
+        if [chunk.number for chunk in chunks] != list(range(self._chunks, self._chunks + len(chunks))):
+            raise ValueError(f"chunk numbers must go on from {self._chunks}")
+        values = (
+            [chunk.number for chunk in chunks],
+            [chunk.id for chunk in chunks],
+            [chunk.dataset for chunk in chunks],
+            [chunk.document for chunk in chunks],
+            [chunk.title for chunk in chunks],
+            [chunk.text for chunk in chunks],
+            [chunk.start for chunk in chunks],
+            [chunk.end for chunk in chunks],
+            [chunk.sha256 for chunk in chunks],
+            [chunk.page for chunk in chunks],
+            [list(chunk.headings) for chunk in chunks],
+            [chunk.text_column for chunk in chunks],
+        )
+        self._insert_typed("wh.chunks", CHUNK_COLUMNS, values)
+        self._chunks += len(chunks)
+        for dataset in self._product.datasets:
+            mine = [
+                (chunk, row)
+                for chunk, row in zip(chunks, attributes, strict=True)
+                if chunk.dataset == dataset.name
+            ]
+            if mine:
+                self._add_attributes(dataset, mine)
+
+    def _add_attributes(self, dataset: Dataset, carried: Sequence[tuple[Chunk, Row]]) -> None:
+        columns = carried_columns(dataset)
+        arrays: list[Any] = [pa.array([chunk.number for chunk, _ in carried], pa.int32())]
+        for name, column in columns.items():
+            values = [chunk.text_column if name == TEXT_COLUMN else row.get(name) for chunk, row in carried]
+            array, misfits = arrow_array(column, values)
+            for position, value in misfits.items():
+                document = carried[position][0].document
+                raise BadCell(f"{dataset.name} {document!r}", 1, name, value, expected(column)).error()
+            arrays.append(array)
+        table = pa.table(arrays, names=["wh.n", *columns])
+        self._write(attributes_table(self._product, dataset.name), table)
+
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement on what was built so far, for contract and quality checks; it reaches no file."""
+        return self._connection.execute(sql, parameters or None).fetchall()
+
+    def seal(self) -> dict[str, int]:
+        """Checkpoint and close. Returns the counts: chunks, documents, and rows of each dataset."""
+        datasets = [dataset.name for dataset in self._product.datasets]
+        rows = {name: int(self.query(f"SELECT count(*) FROM main.{quoted(name)}")[0][0]) for name in datasets}
+        with disk_full_named(self._path):
+            self._connection.execute("CHECKPOINT")
+            self._connection.close()
+        return {"chunks": self._chunks, "documents": self._documents, **{f"rows:{k}": v for k, v in rows.items()}}
+
+    def close(self) -> None:
+        """Give up: close without sealing."""
+        self._connection.close()
+
+    def _insert(self, table: str, columns: Sequence[Column], arrays: Sequence[Any]) -> None:
+        self._write(table, pa.table(list(arrays), names=[column.name for column in columns]))
+
+    def _insert_typed(
+        self, table: str, columns: Sequence[tuple[str, str]], values: Sequence[Sequence[Any]]
+    ) -> None:
+        arrays = [pa.array(one, _CHUNK_ARROW_TYPES[kind]) for (_, kind), one in zip(columns, values, strict=True)]
+        self._write(table, pa.table(arrays, names=[name for name, _ in columns]))
+
+    def _write(self, table: str, batch: Any) -> None:
+        with disk_full_named(self._path):
+            self._connection.register("batch", batch)
+            self._connection.execute(f"INSERT INTO {table} SELECT * FROM batch")
+            self._connection.unregister("batch")
+
+
+def _declarations(columns: Iterable[Column]) -> str:
+    return ", ".join(f"{quoted(column.name)} {sql_type(column)}" for column in columns)
+
+
+def _batches(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[tuple[list[list[Any]], int]]:
+    """Rows or Arrow batches as lists of values by column, ROWS_A_BATCH at a time, with their count."""
+    pending = iter(rows)
+    while first := list(islice(pending, 1)):
+        if isinstance(first[0], pa.RecordBatch):
+            names = first[0].schema.names
+            size: int = first[0].num_rows
+            yield (
+                [
+                    first[0].column(column.name).to_pylist() if column.name in names else [None] * size
+                    for column in columns
+                ],
+                size,
+            )
+        else:
+            batch: list[Row] = [*first, *islice(pending, ROWS_A_BATCH - 1)]
+            yield [[row.get(column.name) for row in batch] for column in columns], len(batch)

@@ -1,0 +1,105 @@
+"""Two rankings made one: a convex sum of min-max scores by default, reciprocal ranks as the alternative.
+
+Measured on five public sets: plain reciprocal rank fusion lost to dense alone on three of them, a convex sum
+with dense weight 0.7 on none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from indexes.ports import Numbers, Scores
+
+FusionKind = Literal["convex", "rrf"]
+
+DENSE_WEIGHT = 0.7
+RRF_K = 60
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Candidates of both legs, best first. A score or rank a leg does not give is NaN or 0.
+
+    `numbers`, `scores`, `dense`, `sparse` (as the legs gave them) and the ranks, counted from 1, have one shape.
+    """
+
+    numbers: Numbers
+    scores: Scores
+    dense: Scores
+    sparse: Scores
+    dense_ranks: Numbers
+    sparse_ranks: Numbers
+
+    def first(self, count: int) -> Fused:
+        """The `count` best."""
+        return self.taken(np.arange(min(count, len(self.numbers))))
+
+    def reordered(self, scores: Scores) -> Fused:
+        """The same candidates by other scores, ties as before."""
+        order = np.lexsort((np.arange(len(scores)), -scores))
+        return replace(self, scores=scores).taken(order)
+
+    def taken(self, places: Numbers) -> Fused:
+        """The candidates at these places, in this order."""
+        return Fused(
+            self.numbers[places],
+            self.scores[places],
+            self.dense[places],
+            self.sparse[places],
+            self.dense_ranks[places],
+            self.sparse_ranks[places],
+        )
+
+
+def fuse(
+    dense: tuple[Numbers, Scores],
+    sparse: tuple[Numbers, Scores],
+    *,
+    kind: FusionKind = "convex",
+    dense_weight: float = DENSE_WEIGHT,
+) -> Fused:
+    """One ranking of two legs, each (numbers, scores) best first without repeats.
+
+    Convex: each leg's scores are stretched over 0..1 and summed with `dense_weight` and the rest; a candidate
+    missing in a leg scores 0 there. RRF: the sum of 1/(60 + rank), Cormack et al. 2009. Equal sums are ordered
+    by dense score, then by number.
+    """
+    numbers = np.union1d(dense[0], sparse[0]).astype(np.int64)
+    dense_scores, dense_ranks = _placed(numbers, dense)
+    sparse_scores, sparse_ranks = _placed(numbers, sparse)
+    if kind == "convex":
+        total = dense_weight * _stretched(dense_scores) + (1 - dense_weight) * _stretched(sparse_scores)
+    else:
+        total = _reciprocal(dense_ranks) + _reciprocal(sparse_ranks)
+    order = np.lexsort((numbers, -np.nan_to_num(dense_scores, nan=-np.inf), -total))
+    return Fused(numbers, total.astype(np.float32), dense_scores, sparse_scores, dense_ranks, sparse_ranks).taken(
+        order
+    )
+
+
+def _placed(numbers: Numbers, leg: tuple[Numbers, Scores]) -> tuple[Scores, Numbers]:
+    """The leg's scores and ranks at their candidates' places."""
+    scores = np.full(len(numbers), np.nan, np.float32)
+    ranks = np.zeros(len(numbers), np.int64)
+    places = np.searchsorted(numbers, leg[0])
+    scores[places] = leg[1]
+    ranks[places] = np.arange(1, len(leg[0]) + 1)
+    return scores, ranks
+
+
+def _stretched(scores: Scores) -> Scores:
+    """Min-max over the leg's own candidates; 1 for all where they are equal, 0 for those it does not know."""
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return np.zeros_like(scores)
+    low, high = known.min(), known.max()
+    if high == low:
+        return np.where(np.isnan(scores), 0, 1).astype(np.float32)
+    return np.nan_to_num((scores - low) / (high - low), nan=0.0)
+
+
+def _reciprocal(ranks: Numbers) -> Scores:
+    return np.where(ranks > 0, 1.0 / (RRF_K + ranks), 0.0).astype(np.float32)

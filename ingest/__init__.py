@@ -1,0 +1,1 @@
+"""Reads sources, checks them against their contract, and seals generations."""

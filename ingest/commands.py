@@ -1,0 +1,100 @@
+"""The commands that build: `wellhead ingest`, and `wellhead work`, which runs jobs in a process of its own."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+
+from ingest.products import Outcome, ingest_all
+from ingest.progress import Progress, Silent, Terminal
+from ingest.report import failure_of
+from ingest.settings import IngestSettings
+from ingest.work import Worker
+from semantic_layer.door import Door
+from semantic_layer.errors import WellheadError
+from semantic_layer.workspace import load_workspace
+
+
+@click.command()
+@click.argument("products", nargs=-1, metavar="[PRODUCT]…")
+@click.option("--force", is_flag=True, help="Read every source and build again, also where nothing changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: one report a product.")
+@click.pass_obj
+def ingest(door: Door, products: tuple[str, ...], force: bool, as_json: bool) -> None:
+    """Build, check and publish what the sources hold now; all products, or those named.
+
+    What did not change is not built again. A product that fails keeps its live generation and does not stop
+    the others; the exit code is that of the first failure.
+
+    \b
+    Examples:
+      wellhead ingest
+      wellhead ingest orders handbook
+      wellhead ingest --json | jq '.[].state'
+    """
+    workspace = load_workspace(door.root, settings=door.settings)
+    settings = IngestSettings(os.environ, device=door.device, force=force)
+    failures: list[WellheadError] = []
+    reports: list[object] = []
+    with _progress(as_json) as progress:
+        for name, outcome in ingest_all(workspace, products, settings, by=_operator(), progress=progress):
+            if isinstance(outcome, WellheadError):
+                failures.append(outcome)
+                reports.append({"product": name, "state": "failed", "failure": failure_of(outcome)})
+            else:
+                reports.append(outcome.entry())
+            if not as_json:
+                _tell(name, outcome)
+    if as_json:
+        click.echo(json.dumps(reports, default=str))
+    if failures:
+        click.get_current_context().exit(failures[0].exit_code)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Run the jobs that wait, then end.")
+@click.pass_obj
+def work(door: Door, once: bool) -> None:
+    """Run the jobs that operator tools submit: ingest, release, evaluate. `serve` starts one of these itself.
+
+    \b
+    Example:
+      wellhead work --once
+    """
+    worker = Worker(door.root, os.environ)
+    if once:
+        while worker.run_next():
+            pass
+    else:
+        worker.run()
+
+
+@contextmanager
+def _progress(as_json: bool) -> Generator[Progress]:
+    console = Console(stderr=True)
+    if as_json or not console.is_terminal:
+        yield Silent()
+    else:
+        with Terminal(console) as bars:
+            yield bars
+
+
+def _tell(name: str, outcome: Outcome) -> None:
+    if isinstance(outcome, WellheadError):
+        click.echo(f"{name}: failed", err=True)
+        click.echo(f"  {outcome}".replace("\n", "\n  "), err=True)
+    else:
+        click.echo("\n".join(outcome.lines()))
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,75 @@
+"""The search engines of a generation, built from the chunks in its tables: vectors, text, token vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from indexes.document import Chunk
+from indexes.duck.quality import rows_of
+from indexes.duck.table_builder import TableBuilder
+from indexes.duck.tables import CHUNK_COLUMNS
+from indexes.embedder import OnnxEmbedder
+from indexes.engines import build_text, build_token_vectors, build_vectors
+from indexes.rerank import TokenVectorBuilder
+from indexes.vectors_faiss import Device
+from ingest.progress import Advance
+from semantic_layer.product import DataProduct
+
+CHUNKS_AT_ONCE = 8_192
+"""Enough for the embedder to sort by length and to tokenize ahead; a few MB of text."""
+
+
+def build_search_indexes(
+    stage: Path,
+    product: DataProduct,
+    tables: TableBuilder,
+    embedder: OnnxEmbedder,
+    *,
+    device: Device,
+    advance: Advance,
+) -> dict[str, Mapping[str, Any]]:
+    """Embed and index every chunk in number order; returns what the manifest records of each engine.
+
+    Vectors that the embedder's cache knows are not computed again. Token vectors are stored where a dataset
+    asks for them. `advance` hears how many more chunks are embedded.
+    """
+    vectors = build_vectors(stage, embedder.dimension, device=device)
+    text = build_text(stage, product)
+    reranked = {dataset.name for dataset in product.datasets if dataset.token_vectors}
+    tokens = build_token_vectors(stage, embedder.dimension) if reranked else None
+    for chunks in stored_chunks(tables):
+        vectors.add(embedder.embed([chunk.embedded_text for chunk in chunks], progress=advance))
+        text.add(chunks)
+        if tokens is not None:
+            _add_tokens(tokens, embedder, chunks, reranked)
+    facts: dict[str, Mapping[str, Any]] = {"vectors": vectors.seal(), "text": text.seal()}
+    if tokens is not None:
+        facts["token_vectors"] = tokens.seal()
+    return facts
+
+
+def stored_chunks(tables: TableBuilder) -> Iterator[list[Chunk]]:
+    """The chunks that were added to the tables, in number order, CHUNKS_AT_ONCE at a time."""
+    names = ", ".join(name for name, _ in CHUNK_COLUMNS)
+    start = 0
+    while True:
+        place = f"n >= {start} AND n < {start + CHUNKS_AT_ONCE}"
+        rows = rows_of(tables, f"SELECT {names} FROM wh.chunks WHERE {place} ORDER BY n")
+        if not rows:
+            return
+        yield [_chunk(list(row)) for row in rows]
+        start += CHUNKS_AT_ONCE
+
+
+def _chunk(values: list[Any]) -> Chunk:
+    return Chunk(*values[:10], headings=tuple(values[10] or ()), text_column=values[11])
+
+
+def _add_tokens(
+    tokens: TokenVectorBuilder, embedder: OnnxEmbedder, chunks: list[Chunk], datasets: set[str]
+) -> None:
+    wanted = [chunk for chunk in chunks if chunk.dataset in datasets]
+    found = iter(embedder.token_vectors([chunk.embedded_text for chunk in wanted]))
+    tokens.add([next(found) if chunk.dataset in datasets else None for chunk in chunks])

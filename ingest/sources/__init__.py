@@ -1,0 +1,1 @@
+"""Where a product's data are read from: files and folders, and PostgreSQL tables."""

@@ -1,0 +1,1 @@
+"""Serves what is live to agents: who asks, may they, ask, answer with a receipt."""

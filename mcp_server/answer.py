@@ -1,0 +1,143 @@
+"""What every tool gives back through every door: status, data, page and receipt, with short text beside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Literal, cast
+
+from mcp_server.fence import Fence, Quoted
+from mcp_server.receipt import Cost, Receipt
+from semantic_layer.errors import Refused, Unauthenticated, WellheadError
+
+Status = Literal["ok", "refused", "failed"]
+TEXT_BUDGET_CHARS = 8_000
+"""About 2,000 tokens."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """How much was returned and where the rest begins. No total is promised."""
+
+    returned: int
+    next_cursor: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The page in JSON form."""
+        return {"returned": self.returned, **({"next_cursor": self.next_cursor} if self.next_cursor else {})}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. `data` is JSON; texts that came out of documents are `Quoted`.
+
+    `text` is what a model reads beside the data. A refusal or failure carries `error` instead of `data`.
+    """
+
+    data: Mapping[str, Any]
+    receipt: Receipt
+    text: str = ""
+    page: Page | None = None
+    status: Status = "ok"
+    error: WellheadError | None = None
+    fence: Fence = field(default_factory=Fence)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over status, data and page size; receipt and cursor do not count."""
+        returned = self.page.returned if self.page else 0
+        canonical = json.dumps(
+            {"status": self.status, "data": plain(self.data), "returned": returned}, sort_keys=True
+        )
+        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def to_json(self, *, fenced: bool = False) -> dict[str, Any]:
+        """The answer as structured content. `fenced` puts the marker round every retrieved text."""
+        data = plain(self.data)
+        if fenced and _holds_quoted(data):
+            data = {**self.fence.around_quoted(data), "untrusted": self.fence.note()}
+        form: dict[str, Any] = {"status": self.status, "data": data}
+        if self.page is not None:
+            form["page"] = self.page.to_json()
+        return {**form, "receipt": self.receipt.to_json()}
+
+    def to_text(self) -> str:
+        """The short text: what was found, then the receipt's line; about 2,000 tokens at most."""
+        receipt_line = self.receipt.line()
+        room = TEXT_BUDGET_CHARS - len(receipt_line) - 80
+        body = self.text
+        if len(body) > room:
+            body = body[:room].rsplit("\n", 1)[0] + "\n… cut; the structured content holds the rest."
+        return f"{body}\n{receipt_line}" if body else receipt_line
+
+    def costing(self, ms: float) -> Answer:
+        """The answer with bytes and time filled into its receipt."""
+        size = len(json.dumps(plain(self.data), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        cost = Cost(self.receipt.cost.rows, size, round(ms, 1))
+        return replace(self, receipt=replace(self.receipt, cost=cost))
+
+
+def answer_of_error(error: WellheadError, receipt: Receipt) -> Answer:
+    """A refusal names the rule and the next step; a failure its code, sentence and next step."""
+    refused = isinstance(error, (Refused, Unauthenticated))
+    detail: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.hint:
+        detail["hint"] = error.hint
+    if isinstance(error, Refused):
+        detail["rule"] = error.rule
+    detail["retryable"] = error.retryable
+    status: Status = "refused" if refused else "failed"
+    return Answer({"error": detail}, receipt, text=str(error), status=status, error=error)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON holds it: exact decimals stay exact (a number where that is exact, else a string),
+    moments are ISO 8601 with their offset (UTC where they have none), NaN and infinities are null.
+    """
+    match value:
+        case None | bool() | int() | Quoted():
+            return value
+        case str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return _number(value)
+        case datetime():
+            moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value
+            return moment.isoformat().replace("+00:00", "Z")
+        case date() | time():
+            return value.isoformat()
+        case bytes():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            return {str(name): plain(item) for name, item in cast("Mapping[Any, Any]", value).items()}
+        case set() | frozenset():
+            return sorted(plain(item) for item in cast("frozenset[Any]", value))
+        case Sequence():
+            return [plain(item) for item in cast("Sequence[Any]", value)]
+        case _:
+            return str(value)
+
+
+def _number(value: Decimal) -> int | float | str | None:
+    if not value.is_finite():
+        return None
+    if value == value.to_integral_value() and abs(value) < 2**53:
+        return int(value)
+    near = float(value)
+    return near if Decimal(repr(near)) == value else str(value)
+
+
+def _holds_quoted(value: Any) -> bool:
+    if isinstance(value, Quoted):
+        return True
+    if isinstance(value, dict):
+        return any(_holds_quoted(item) for item in cast("dict[str, Any]", value).values())
+    return isinstance(value, list) and any(_holds_quoted(item) for item in cast("list[Any]", value))

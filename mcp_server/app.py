@@ -1,0 +1,105 @@
+"""The HTTP server: MCP at /mcp, its REST twin under /api, health checks, and what runs beside them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
+from pydantic import AnyHttpUrl
+from starlette.exceptions import HTTPException
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.responses import JSONResponse, Response
+
+from mcp_server.credentials import RequireCredential
+from mcp_server.health import health_routes
+from mcp_server.hosts import CheckHost, transport_security
+from mcp_server.identity import DevelopmentTokenVerifier, TokenAuthority, principal_of
+from mcp_server.keys import token_keys
+from mcp_server.overload import RefuseOverload
+from mcp_server.problem import MEDIA_TYPE
+from mcp_server.protocol import Context, build_server
+from mcp_server.refresher import refreshing
+from mcp_server.rest import rest_routes
+from mcp_server.runner import CallRunner
+from mcp_server.service import Service
+from mcp_server.session import Caller
+from mcp_server.worker import working
+
+SPARE_REQUESTS = 16
+"""Requests beyond those running and waiting that may be in flight: lists, health, slow bodies."""
+
+
+def build_app(service: Service) -> FastAPI:
+    """The ASGI application of a service. Its lifespan follows the ledger and, where told so, runs the worker."""
+    settings = service.settings
+    runner = CallRunner(service)
+    server = build_server(runner, http_caller, version("wellhead"))
+    security = transport_security(settings)
+    mcp_app = server.streamable_http_app(
+        stateless_http=True,
+        json_response=True,
+        transport_security=security,
+        max_request_body_size=settings.max_request_bytes,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with (
+            server.session_manager.run(),
+            refreshing(service.library, settings.refresh_seconds),
+            working(settings.worker_command),
+        ):
+            yield
+
+    app = FastAPI(
+        title="Wellhead",
+        description="Governed data products: every answer carries a receipt.",
+        version=version("wellhead"),
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(health_routes(service))
+    app.include_router(rest_routes(runner))
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.router.routes.extend(mcp_app.routes)
+
+    verifier = DevelopmentTokenVerifier(TokenAuthority(token_keys(settings.home), settings.resource_url))
+    backend = BearerAuthBackend(verifier, resource_server_url=AnyHttpUrl(settings.resource_url))
+    app.add_middleware(RequireCredential, anonymous=settings.anonymous)
+    app.add_middleware(AuthContextMiddleware)
+    app.add_middleware(AuthenticationMiddleware, backend=backend)
+    app.add_middleware(RefuseOverload, most=settings.concurrent_calls + settings.waiting_calls + SPARE_REQUESTS)
+    app.add_middleware(CheckHost, security=security)
+    return app
+
+
+def http_caller(ctx: Context) -> Caller:
+    """Who sent an MCP request over HTTP: the verified token's principal, or ANONYMOUS."""
+    return Caller(principal_of(get_access_token()), "http", client_name(ctx))
+
+
+def client_name(ctx: Context) -> str:
+    """What the client calls itself; for the audit log, never trusted."""
+    given = ctx.session.client_params
+    return f"{given.client_info.name} {given.client_info.version}" if given else ""
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    """Paths and methods that are not, in the one error shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = str(error.detail) if isinstance(error, HTTPException) else "the server failed."
+    body = {
+        "type": "about:blank",
+        "title": detail,
+        "status": status,
+        "detail": f"{request.method} {request.url.path}: {detail.lower()}.",
+        "code": "unknown_path" if status == 404 else "http",
+        "retryable": False,
+    }
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE)

@@ -1,0 +1,82 @@
+"""Closed arguments: what a tool does not know is an error with the near name, never dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from semantic_layer.errors import InvalidArgument, UnknownName
+
+MAX_SHOWN_CHARS = 60
+_UNSAID = frozenset({"title", "minLength", "maxLength", "maxItems"})
+"""Left out of published schemas, which agents pay for by the byte; lengths are checked all the same."""
+
+
+class Arguments(BaseModel):
+    """The arguments of one tool. Subclasses declare fields with bounds and short descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+A = TypeVar("A", bound=Arguments)
+
+
+def parse_arguments(model: type[A], raw: Mapping[str, Any] | None) -> A:
+    """The typed arguments. Raises UnknownName or InvalidArgument: one line that says what to change."""
+    try:
+        return model.model_validate(dict(raw or {}))
+    except ValidationError as invalid:
+        mistakes = invalid.errors(include_url=False, include_context=True)
+        unknown = [one for one in mistakes if one["type"] == "extra_forbidden"]
+        if unknown:
+            name = str(unknown[0]["loc"][-1])
+            allowed = ", ".join(model.model_fields)
+            raise UnknownName(
+                "argument", name[:MAX_SHOWN_CHARS], model.model_fields, hint=f"Arguments are: {allowed}."
+            ) from None
+        raise InvalidArgument(
+            " ".join(_sentence(one) for one in mistakes[:3]), hint="Mend it and call again."
+        ) from None
+
+
+def input_schema(model: type[Arguments]) -> dict[str, Any]:
+    """The model's JSON Schema (2020-12) in its shortest form: closed; no titles, lengths or null alternatives."""
+    schema = model.model_json_schema()
+    short = cast("dict[str, Any]", _short(schema))
+    short.pop("description", None)
+    return {"type": "object", **short, "additionalProperties": False}
+
+
+def _short(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_short(item) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    form = cast("dict[str, Any]", node)
+    choices = form.get("anyOf")
+    if isinstance(choices, list):
+        kept = [one for one in cast("list[Any]", choices) if one != {"type": "null"}]
+        if len(kept) == 1:
+            form = {**form, **kept[0]}
+            form.pop("anyOf")
+    short: dict[str, Any] = {}
+    for name, value in form.items():
+        if name == "properties":
+            short[name] = {key: _short(item) for key, item in cast("dict[str, Any]", value).items()}
+        elif name in _UNSAID or (name == "default" and value in (None, [], {}, "", False)):
+            continue
+        else:
+            short[name] = _short(value)
+    return short
+
+
+def _sentence(mistake: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in mistake["loc"]) or "the arguments"
+    if mistake["type"] == "missing":
+        return f"argument {where!r} is required."
+    got = repr(mistake["input"])
+    shown = got if len(got) <= MAX_SHOWN_CHARS else got[: MAX_SHOWN_CHARS - 1] + "…"
+    return f"argument {where!r}: {mistake['msg'][0].lower()}{mistake['msg'][1:]} (got {shown})."

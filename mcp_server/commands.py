@@ -1,0 +1,360 @@
+"""The commands that ask and serve: each read goes through the same tools, grants and audit as an agent's."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from mcp_server.answer import Answer
+from mcp_server.client_config import CLIENTS, client_configuration
+from mcp_server.identity import DEFAULT_LIFETIME_SECONDS, SCOPES, TokenAuthority
+from mcp_server.keys import token_keys
+from mcp_server.opening import open_service, serving_settings
+from mcp_server.serving import serve_http
+from mcp_server.session import Caller
+from mcp_server.stdio import serve_stdio
+from semantic_layer.door import Door
+from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
+from semantic_layer.principal import Principal
+from semantic_layer.settings import read_principal
+from semantic_layer.yaml_file import parse_yaml
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
+as_principal = click.option(
+    "--as",
+    "as_form",
+    metavar="JSON",
+    help="""Ask as {"roles": [...], "attributes": {...}} instead of cli.principal.""",
+)
+where = click.option("--where", metavar="JSON", help='A filter: {"field": "region", "op": "eq", "value": "EU"}.')
+limit = click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+
+
+def principal_of_form(text: str, subject: str = "cli") -> Principal:
+    """The principal that `--as` names. Raises InvalidArgument with every mistake in it."""
+    problems: list[Problem] = []
+    try:
+        found = read_principal(parse_yaml(text, shown_as="--as"), problems=problems, subject=subject)
+    except InvalidWorkspace as invalid:
+        problems.extend(invalid.problems)
+        found = Principal(subject)
+    if problems:
+        said = " ".join(f"{problem.message} {problem.suggestion}".strip() for problem in problems)
+        raise InvalidArgument(
+            f"--as: {said}", hint="""Write '{"roles": ["analyst"], "attributes": {"regions": ["EU"]}}'."""
+        )
+    return found
+
+
+def ask(door: Door, tool: str, arguments: Mapping[str, Any], as_form: str | None, as_json: bool) -> None:
+    """Call one tool, print its answer, and end with the exit code of a refusal or failure."""
+    principal = principal_of_form(as_form) if as_form else door.settings.cli
+    given = {name: value for name, value in arguments.items() if value not in (None, (), [])}
+    with open_service(door) as service:
+        answer = service.call(Caller(principal, "cli", "wellhead"), tool, given)
+    if as_json:
+        click.echo(json.dumps(answer.to_json(), ensure_ascii=False))
+        if answer.error is not None:
+            sys.exit(answer.error.exit_code)
+    elif answer.error is not None:
+        raise answer.error
+    else:
+        print_answer(answer)
+
+
+def print_answer(answer: Answer) -> None:
+    """The answer's text without the fence that is meant for models."""
+    lines = [line for line in answer.to_text().splitlines() if f"data-{answer.fence.marker}>" not in line]
+    click.echo("\n".join(lines))
+    if answer.page is not None and answer.page.next_cursor:
+        click.echo("more follow: raise --limit")
+
+
+def json_option(text: str | None, name: str) -> Any:
+    """The JSON of an option. Raises InvalidArgument naming the option."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(f"{name} is not JSON: {error}.", hint="Quote it for the shell.") from None
+
+
+@click.command()
+@click.argument("question")
+@click.option("--product", "products", multiple=True, help="Only these products.")
+@where
+@limit
+@click.option("--mode", type=click.Choice(["hybrid", "vector", "text"]), help="Default: hybrid.")
+@click.option("--rerank", is_flag=True, help="Order the best again by token vectors.")
+@as_principal
+@as_json
+@click.pass_obj
+def search(
+    door: Door,
+    question: str,
+    products: tuple[str, ...],
+    where: str | None,
+    limit: int | None,
+    mode: str | None,
+    rerank: bool,
+    as_form: str | None,
+    as_json: bool,
+) -> None:
+    """Find passages that answer a question.
+
+    \b
+    Examples:
+      wellhead search "how long may shoes be returned" --limit 3
+      wellhead search "late parcels" --product tickets --as '{"roles": ["public"]}' --json
+    """
+    filters = json_option(where, "--where")
+    asked = {
+        "question": question,
+        "products": list(products),
+        "filters": filters,
+        "limit": limit,
+        "mode": mode,
+        "rerank": rerank or None,
+    }
+    ask(door, "search", asked, as_form, as_json)
+
+
+@click.command()
+@click.argument("metrics", nargs=-1)
+@click.option(
+    "--by", "dimensions", multiple=True, help="Group by a dimension, such as region or metric_time__month."
+)
+@where
+@click.option("--grain", help="Group by time: day, week, month, quarter, year, fiscal_year …")
+@click.option("--start", help="First moment, inclusive (ISO 8601).")
+@click.option("--end", help="Last moment, exclusive.")
+@click.option("--zone", help="Time zone of days and months.")
+@click.option("--order", multiple=True, help="Sort by a column; -name descends.")
+@limit
+@click.option("--saved-query", help="A saved query's name.")
+@as_principal
+@as_json
+@click.pass_obj
+def query(
+    door: Door,
+    metrics: tuple[str, ...],
+    dimensions: tuple[str, ...],
+    where: str | None,
+    grain: str | None,
+    start: str | None,
+    end: str | None,
+    zone: str | None,
+    order: tuple[str, ...],
+    limit: int | None,
+    saved_query: str | None,
+    as_form: str | None,
+    as_json: bool,
+) -> None:
+    """Ask for metrics, grouped and filtered.
+
+    \b
+    Examples:
+      wellhead query net_revenue --by region --grain year
+      wellhead query orders returns --start 2025-01-01 --end 2026-01-01 --json
+    """
+    time = {"grain": grain, "start": start, "end": end, "zone": zone}
+    asked = {
+        "metrics": list(metrics),
+        "dimensions": list(dimensions),
+        "filters": json_option(where, "--where"),
+        "time": {name: value for name, value in time.items() if value} or None,
+        "order": list(order),
+        "limit": limit,
+        "saved_query": saved_query,
+    }
+    ask(door, "query_metrics", asked, as_form, as_json)
+
+
+@click.command()
+@click.argument("product")
+@click.argument("dataset")
+@click.argument("key", required=False)
+@where
+@click.option("--column", "columns", multiple=True, help="Only these columns.")
+@click.option("--order", multiple=True, help="Sort by a column; -name descends.")
+@limit
+@as_principal
+@as_json
+@click.pass_obj
+def lookup(
+    door: Door,
+    product: str,
+    dataset: str,
+    key: str | None,
+    where: str | None,
+    columns: tuple[str, ...],
+    order: tuple[str, ...],
+    limit: int | None,
+    as_form: str | None,
+    as_json: bool,
+) -> None:
+    """Look up records by key or filter.
+
+    \b
+    Examples:
+      wellhead lookup orders orders 1001
+      wellhead lookup orders orders --where '{"field": "status", "op": "eq", "value": "open"}' --limit 5
+    """
+    asked = {
+        "product": product,
+        "dataset": dataset,
+        "key": key,
+        "filters": json_option(where, "--where"),
+        "columns": list(columns),
+        "order": list(order),
+        "limit": limit,
+    }
+    ask(door, "lookup", asked, as_form, as_json)
+
+
+@click.command()
+@click.argument("words", required=False)
+@limit
+@as_principal
+@as_json
+@click.pass_obj
+def discover(door: Door, words: str | None, limit: int | None, as_form: str | None, as_json: bool) -> None:
+    """Find products, datasets and metrics.
+
+    \b
+    Examples:
+      wellhead discover
+      wellhead discover "returned goods"
+    """
+    ask(door, "discover", {"query": words, "limit": limit}, as_form, as_json)
+
+
+@click.command()
+@click.argument("ref")
+@as_principal
+@as_json
+@click.pass_obj
+def describe(door: Door, ref: str, as_form: str | None, as_json: bool) -> None:
+    """Describe a product, dataset or metric.
+
+    \b
+    Examples:
+      wellhead describe orders
+      wellhead describe metric://orders/net_revenue
+    """
+    ask(door, "describe", {"ref": ref}, as_form, as_json)
+
+
+@click.command()
+@click.argument("audit_id")
+@as_principal
+@as_json
+@click.pass_obj
+def trace(door: Door, audit_id: str, as_form: str | None, as_json: bool) -> None:
+    """Explain an earlier answer by the audit id of its receipt.
+
+    \b
+    Example:
+      wellhead trace a-20261122T101500-9f2c41d07b3e
+    """
+    ask(door, "trace", {"audit_id": audit_id}, as_form, as_json)
+
+
+@click.command()
+@click.option("--subject", default="developer", show_default=True)
+@click.option("--role", "roles", multiple=True, help="A role; may be repeated.")
+@click.option("--attributes", metavar="JSON", help="""Such as '{"regions": ["EU"]}'.""")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=("read",), show_default=True)
+@click.option("--client", default="development", show_default=True, help="The client's name.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_LIFETIME_SECONDS / 3_600)
+@click.option("--audience", help="The server's MCP URL; by default the one of wellhead.yaml.")
+@as_json
+@click.pass_obj
+def token(
+    door: Door,
+    subject: str,
+    roles: tuple[str, ...],
+    attributes: str | None,
+    scopes: tuple[str, ...],
+    client: str,
+    hours: float,
+    audience: str | None,
+    as_json: bool,
+) -> None:
+    """Issue a signed development token for the HTTP server.
+
+    \b
+    Example:
+      wellhead token --subject alice --role analyst --attributes '{"regions": ["EU"]}'
+    """
+    form = {
+        "roles": list(roles),
+        "attributes": json_option(attributes, "--attributes") or {},
+        "scopes": list(scopes),
+    }
+    principal = replace(principal_of_form(json.dumps(form), subject), client=client)
+    url = audience or serving_settings(door).resource_url
+    issued = TokenAuthority(token_keys(door.home), url).issue(principal, lifetime_seconds=int(hours * 3_600))
+    click.echo(
+        json.dumps({"token": issued, "audience": url, "expires_in": int(hours * 3_600)}) if as_json else issued
+    )
+
+
+@click.command("client-config")
+@click.argument("client", type=click.Choice(CLIENTS))
+@click.option(
+    "--http", is_flag=True, help="Connect to the running HTTP server instead of starting one over stdio."
+)
+@as_json
+@click.pass_obj
+def client_config(door: Door, client: str, http: bool, as_json: bool) -> None:
+    """Print how to connect a client to this workspace.
+
+    \b
+    Examples:
+      wellhead client-config claude-code
+      wellhead client-config vscode --http
+    """
+    configuration = client_configuration(client, door.root, serving_settings(door), http=http)
+    if as_json:
+        click.echo(json.dumps({"client": client, "file": configuration.file, "text": configuration.text}))
+    else:
+        click.echo(f"# {configuration.file}\n{configuration.text}")
+
+
+@click.command()
+@click.option("--http", "address", metavar="HOST:PORT", help="Serve over HTTP; without it over stdio.")
+@click.option("--public-url", help="The URL that clients use, where a proxy stands in front.")
+@click.option("--no-worker", is_flag=True, help="Do not start `wellhead work` beside the server.")
+@click.pass_obj
+def serve(door: Door, address: str | None, public_url: str | None, no_worker: bool) -> None:
+    """Serve what is live to agents: over stdio, or over HTTP with MCP at /mcp and REST under /api.
+
+    \b
+    Examples:
+      wellhead serve
+      wellhead serve --http 127.0.0.1:8420
+    """
+    settings = serving_settings(door, worker=not no_worker)
+    if address is None:
+        with open_service(door, settings) as service:
+            serve_stdio(service)
+        return
+    host, port = host_and_port(address, settings.host, settings.port)
+    settings = replace(settings, host=host, port=port, public_url=public_url or "")
+    with open_service(door, settings) as service:
+        serve_http(service)
+
+
+def host_and_port(address: str, host: str, port: int) -> tuple[str, int]:
+    """Both parts of `HOST:PORT`, `HOST` or `:PORT`. Raises InvalidArgument for a port that is not a number."""
+    given_host, _, given_port = address.rpartition(":") if ":" in address else (address, "", "")
+    if given_port and not (given_port.isdigit() and int(given_port) < 65_536):
+        raise InvalidArgument(f"{address!r} is not HOST:PORT.", hint="Such as 127.0.0.1:8420.")
+    return given_host.strip("[]") or host, int(given_port) if given_port else port

@@ -1,0 +1,102 @@
+"""Opens everything a serving process needs from one workspace, and closes it again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Generator, Mapping
+from functools import partial
+from pathlib import Path
+
+from indexes.embedder import open_identified
+from indexes.jobs import JobStore
+from indexes.library import Library
+from indexes.lookup import OpenLive
+from indexes.postgres.live import LiveRecords
+from mcp_server.audit import AuditLog
+from mcp_server.cursor import CursorSigner
+from mcp_server.keys import cursor_keys
+from mcp_server.service import Service
+from mcp_server.settings import ServingSettings
+from mcp_server.tool import Tool
+from mcp_server.tools.describe import DESCRIBE
+from mcp_server.tools.dimension_values import dimension_values_tool
+from mcp_server.tools.discover import DISCOVER
+from mcp_server.tools.evaluate import evaluate_tool
+from mcp_server.tools.feedback import feedback_tool
+from mcp_server.tools.fetch import FETCH
+from mcp_server.tools.ingest import ingest_tool
+from mcp_server.tools.lookup import lookup_tool
+from mcp_server.tools.query_metrics import query_metrics_tool
+from mcp_server.tools.release import release_tool
+from mcp_server.tools.search import SEARCH
+from mcp_server.tools.status import status_tool
+from mcp_server.tools.trace import trace_tool
+from semantic_layer.door import Door
+
+
+def serving_settings(door: Door, *, worker: bool = False) -> ServingSettings:
+    """The server's settings as the workspace sets them; `worker` says to run `wellhead work` beside it."""
+    settings = door.settings
+    command = (sys.executable, "-m", "wellhead", "--workspace", str(door.root), "work") if worker else ()
+    return ServingSettings(
+        home=door.home,
+        name=settings.name,
+        host=settings.server.host,
+        port=settings.server.port,
+        anonymous=settings.server.anonymous,
+        stdio=settings.stdio,
+        time_zone=settings.reporting.time_zone,
+        worker_command=command,
+    )
+
+
+@contextlib.contextmanager
+def open_service(door: Door, settings: ServingSettings | None = None) -> Generator[Service]:
+    """The service over a workspace's home; engines, connections and the audit log are closed at the end.
+
+    Nothing of `products/` is read: what is served is sealed in the home.
+    """
+    with serving(settings or serving_settings(door), os.environ) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def serving(settings: ServingSettings, environment: Mapping[str, str]) -> Generator[Service]:
+    """The service of these settings. `environment` fills the `${NAME}` of live servers."""
+    library = Library(settings.home, partial(open_identified, settings.home))
+    audit = AuditLog(settings.home)
+    live = LiveRecords(environment)
+    try:
+        tools = all_tools(settings, library, audit, live.open)
+        cursors = CursorSigner(cursor_keys(settings.home), settings.cursor_seconds)
+        yield Service(settings, library, audit, cursors, tools)
+    finally:
+        audit.close()
+        live.close()
+        library.close()
+
+
+def all_tools(
+    settings: ServingSettings, library: Library, audit: AuditLog, open_live: OpenLive
+) -> Mapping[str, Tool]:
+    """Every tool in the order that lists show: the ten for readers, then the operators' three."""
+    home: Path = settings.home
+    jobs = JobStore(home)
+    tools = (
+        DISCOVER,
+        DESCRIBE,
+        SEARCH,
+        FETCH,
+        query_metrics_tool(settings.time_zone),
+        dimension_values_tool(settings.time_zone),
+        lookup_tool(open_live),
+        trace_tool(home, audit),
+        status_tool(jobs),
+        feedback_tool(audit),
+        ingest_tool(jobs),
+        release_tool(library.ledger, jobs),
+        evaluate_tool(jobs),
+    )
+    return {tool.name: tool for tool in tools}

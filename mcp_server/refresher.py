@@ -1,0 +1,43 @@
+"""Looks for a new edition a few times a second and swaps to it; one that fails leaves the old one serving."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+
+import anyio
+from anyio import to_thread
+
+from indexes.library import Library
+
+log = logging.getLogger("wellhead.server")
+
+
+@contextlib.asynccontextmanager
+async def refreshing(library: Library, every_seconds: float) -> AsyncGenerator[None]:
+    """Keep the library at the newest edition while the block runs."""
+
+    async def loop() -> None:
+        while True:
+            await to_thread.run_sync(refresh, library)
+            await anyio.sleep(every_seconds)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(loop)
+        try:
+            yield
+        finally:
+            group.cancel_scope.cancel()
+
+
+def refresh(library: Library) -> None:
+    """One look. Failures of an edition stay in `library.failure`; a home that cannot be read is logged."""
+    before = library.failure
+    try:
+        if library.refresh():
+            log.info("edition %d is served", library.ledger.latest_edition_number())
+    except OSError:
+        log.exception("the ledger in %s cannot be read", library.home)
+    if library.failure is not None and library.failure is not before:
+        log.error("the newest edition cannot be served: %s", library.failure)

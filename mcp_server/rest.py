@@ -1,0 +1,131 @@
+"""The REST twin: each tool is `POST /api/tools/{name}`, from the same functions, grants and receipts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from fastapi import APIRouter
+from mcp.server.auth.middleware.auth_context import get_access_token
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from mcp_server.answer_schema import ANSWER_SCHEMA
+from mcp_server.arguments import input_schema
+from mcp_server.identity import principal_of
+from mcp_server.problem import MEDIA_TYPE, answer_problem, problem_response
+from mcp_server.runner import CallRunner
+from mcp_server.session import Caller
+from mcp_server.tool import Tool
+from semantic_layer.errors import InvalidArgument
+
+_PROBLEM_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "hint": {"type": "string"},
+        "rule": {"type": "string"},
+        "retryable": {"type": "boolean"},
+        "receipt": {"type": "object"},
+    },
+    "required": ["type", "title", "status", "detail", "code", "retryable"],
+}
+_FAILURES = {
+    "400": "An argument cannot be used as given.",
+    "401": "No usable credential.",
+    "403": "Refused by policy; `rule` names it.",
+    "404": "A name that does not exist for this caller.",
+    "413": "The body is too large.",
+    "500": "The server failed; the receipt's audit id finds the reason in its log.",
+    "503": "Busy, or an engine does not answer; Retry-After says when to try again.",
+    "504": "Past the deadline.",
+}
+
+
+def rest_routes(runner: CallRunner) -> APIRouter:
+    """One path a tool. Operator tools answer 404 to callers without their scope, as unknown names do."""
+    routes = APIRouter(prefix="/api")
+    for tool in runner.service.tools.values():
+        routes.add_api_route(
+            f"/tools/{tool.name}",
+            _endpoint(runner, tool.name),
+            methods=["POST"],
+            name=tool.name,
+            operation_id=tool.name,
+            summary=tool.description.split(". ")[0].rstrip(".") + ".",
+            description=tool.description,
+            tags=["tools"],
+            response_class=JSONResponse,
+            openapi_extra=_openapi(tool),
+        )
+    return routes
+
+
+def _endpoint(runner: CallRunner, name: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        caller = Caller(principal_of(get_access_token()), "rest", request.headers.get("user-agent", ""))
+        try:
+            arguments = await _arguments(request, runner.service.settings.max_request_bytes)
+        except InvalidArgument as error:
+            return problem_response(error)
+        found = await runner.call(caller, name, arguments)
+        if found.error is not None:
+            return answer_problem(found, found.error)
+        return JSONResponse(found.to_json())
+
+    return answer
+
+
+async def _arguments(request: Request, most_bytes: int) -> Mapping[str, Any]:
+    """The JSON object in the body. Raises InvalidArgument for anything else; numbers must be finite."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > most_bytes:
+            raise InvalidArgument(f"the body is larger than {most_bytes} bytes.", hint="Send less.")
+    if not body:
+        return {}
+    try:
+        data: Any = json.loads(body, parse_constant=_not_finite, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(
+            f"the body is not JSON: {str(error)[:100]}.", hint="Send an object with the tool's arguments."
+        ) from None
+    if not isinstance(data, dict):
+        raise InvalidArgument("the body must be a JSON object.", hint="Send an object with the tool's arguments.")
+    return cast("dict[str, Any]", data)
+
+
+def _not_finite(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} stands twice")
+        found[name] = value
+    return found
+
+
+def _openapi(tool: Tool) -> dict[str, Any]:
+    failure = {MEDIA_TYPE: {"schema": dict(_PROBLEM_SCHEMA)}}
+    schema = {name: value for name, value in ANSWER_SCHEMA.items() if name != "$schema"}
+    responses: dict[str, Any] = {
+        code: {"description": words, "content": failure} for code, words in _FAILURES.items()
+    }
+    responses["200"] = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": input_schema(tool.arguments)}},
+        },
+        "responses": responses,
+        "security": [{"bearer": []}, {}],
+    }

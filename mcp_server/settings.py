@@ -1,0 +1,42 @@
+"""What the server is told: addresses, limits and times; read at the door and handed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from semantic_layer.principal import Principal
+
+
+@dataclass(frozen=True)
+class ServingSettings:
+    """Settings of one serving process. Times in seconds, sizes in bytes.
+
+    `public_url` is what clients type (and what a token's audience names) where it differs from host and port.
+    """
+
+    home: Path
+    name: str = "wellhead"
+    host: str = "127.0.0.1"
+    port: int = 8420
+    public_url: str = ""
+    anonymous: bool = False
+    stdio: Principal | None = None
+    time_zone: str = "UTC"
+    deadline_seconds: float = 30.0
+    concurrent_calls: int = 8
+    waiting_calls: int = 64
+    max_request_bytes: int = 1_000_000
+    refresh_seconds: float = 0.4
+    cursor_seconds: int = 3_600
+    worker_command: tuple[str, ...] = ()
+
+    @property
+    def resource_url(self) -> str:
+        """The MCP endpoint's own name: what a token must be issued for."""
+        return f"{self.origin}/mcp"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port that clients use."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"

@@ -1,0 +1,61 @@
+"""`describe`: one product, dataset, metric or other part of the catalogue in full."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+
+from pydantic import Field
+
+from mcp_server.answer import Answer
+from mcp_server.arguments import Arguments
+from mcp_server.description import described
+from mcp_server.fence import one_line
+from mcp_server.session import Session
+from mcp_server.tool import Tool
+
+
+class DescribeArguments(Arguments):
+    ref: Annotated[str, Field(max_length=300, description="A ref or name that `discover` gave")]
+
+
+def _run(session: Session, asked: DescribeArguments) -> Answer:
+    item = session.snapshot.catalog.item(asked.ref, session.visibility())
+    data = described(session, item)
+    certification = {item.name: str(data["certification"])} if "certification" in data else None
+    receipt = session.receipt(
+        {item.product: session.discoverable()[item.product]}, lineage=[item.ref], certification=certification
+    )
+    return Answer(data, receipt, text=_text(data))
+
+
+def _text(data: dict[str, Any]) -> str:
+    """The description as lines, one a part."""
+    lines = [f"{data['ref']} {data['kind']}"]
+    for name, value in data.items():
+        if name in ("ref", "kind", "name"):
+            continue
+        if isinstance(value, list):
+            lines.append(f"{name}:")
+            lines.extend(f"- {_part(part)}" for part in cast("list[Any]", value))
+        else:
+            lines.append(f"{name}: {one_line(str(value), 400)}")
+    return "\n".join(lines)
+
+
+def _part(part: Any) -> str:
+    if not isinstance(part, dict):
+        return one_line(str(part))
+    form = cast("dict[str, Any]", part)
+    words = [str(form.get("ref") or form.get("name")), str(form.get("type", ""))]
+    words += [mark for mark in ("masked", "searched", "time", "deprecated") if form.get(mark)]
+    words.append(one_line(str(form.get("description", "")), 120))
+    return " ".join(word for word in words if word)
+
+
+DESCRIBE = Tool(
+    "describe",
+    "Describe a data product, dataset or metric: meaning, columns, dimensions, owner, what you may do. "
+    "Call it before you query.",
+    DescribeArguments,
+    _run,
+)

@@ -1,0 +1,75 @@
+"""`lookup`: single records by key or filter, live where the contract says so."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from indexes.lookup import OpenLive, RecordQuestion, lookup
+from mcp_server.answer import Answer, Page
+from mcp_server.arguments import Arguments
+from mcp_server.references import dataset_reference
+from mcp_server.session import Session
+from mcp_server.table import text_table
+from mcp_server.tool import Tool
+from semantic_layer.filter_form import parse_filter
+from semantic_layer.policy import Action
+
+
+class LookupArguments(Arguments):
+    product: str
+    dataset: str
+    key: Annotated[Any, Field(description="Value, or {column: value}")] = None
+    filters: Annotated[Any, Field(description="{field, op, value}; all, any, not")] = None
+    columns: list[str] | None = None
+    order: Annotated[list[str] | None, Field(description="-name descends")] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    cursor: str | None = None
+
+
+def lookup_tool(open_live: OpenLive) -> Tool:
+    """The tool over this way to open live readers."""
+
+    def run(session: Session, asked: LookupArguments) -> Answer:
+        grants = {asked.product: session.grant(asked.product, Action.LOOKUP)}
+        offset = session.offset(asked.cursor, [asked.product])
+        question = RecordQuestion(
+            product=asked.product,
+            dataset=asked.dataset,
+            key=asked.key,
+            where=parse_filter(asked.filters),
+            columns=tuple(asked.columns or ()),
+            order=tuple(asked.order or ()),
+            limit=asked.limit,
+            offset=offset,
+        )
+        found = lookup(
+            session.snapshot,
+            question,
+            grants,
+            deadline_seconds=session.deadline.remaining,
+            open_live=open_live,
+        )
+        following = session.cursor(offset + len(found.rows), [asked.product]) if found.more else ""
+        receipt = session.receipt(
+            grants,
+            rows=len(found.rows),
+            cut="live" if found.live else "edition",
+            masked=found.masked,
+            lineage=[dataset_reference(asked.product, asked.dataset)],
+        )
+        return Answer(
+            {"columns": list(found.columns), "rows": [dict(row) for row in found.rows]},
+            receipt,
+            text=session.fence.around(text_table(found.columns, found.rows)) if found.rows else "no such records",
+            page=Page(len(found.rows), following),
+        )
+
+    return Tool(
+        "lookup",
+        "Look up records of a dataset by key or filter, such as one order. For totals use `query_metrics`.",
+        LookupArguments,
+        run,
+        open_world=True,
+    )

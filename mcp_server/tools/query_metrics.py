@@ -1,0 +1,106 @@
+"""`query_metrics`: governed numbers, grouped and filtered, with the SQL they were computed by."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from indexes.measure import Measured, measure
+from mcp_server.answer import Answer, Page
+from mcp_server.arguments import Arguments
+from mcp_server.references import metric_reference
+from mcp_server.session import Session
+from mcp_server.table import text_table
+from mcp_server.tool import Tool
+from semantic_layer.plan.plan import OutputColumn
+from semantic_layer.plan.query import MetricQuery
+from semantic_layer.policy import Action
+
+
+class QueryMetricsArguments(Arguments):
+    metrics: Annotated[list[str] | None, Field(max_length=20)] = None
+    dimensions: Annotated[
+        list[str] | None, Field(max_length=20, description="From `describe`; metric_time__month")
+    ] = None
+    filters: Annotated[Any, Field(description="{field, op, value}; all, any, not")] = None
+    time: Annotated[
+        dict[str, Any] | None, Field(description="{grain, start, end (exclusive), zone, dimension}")
+    ] = None
+    order: Annotated[list[str] | None, Field(description="-name descends")] = None
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    saved_query: str | None = None
+    cursor: str | None = None
+
+
+def query_metrics_tool(time_zone: str) -> Tool:
+    """The tool; days and months are cut in `time_zone` where neither query nor model says otherwise."""
+
+    def run(session: Session, asked: QueryMetricsArguments) -> Answer:
+        grants = session.snapshot.grants(session.principal, Action.METRIC)
+        existing = session.discoverable()
+        offset = session.offset(asked.cursor, list(existing))
+        form = asked.model_dump(exclude_none=True, exclude={"cursor"})
+        if asked.saved_query and "limit" not in asked.model_fields_set:
+            form.pop("limit")
+        found = measure(
+            session.snapshot,
+            MetricQuery.from_json(form),
+            grants,
+            deadline_seconds=session.deadline.remaining,
+            as_of=session.now,
+            discover=existing,
+            default_zone=time_zone,
+            offset=offset,
+            cancellation=session.cancellation,
+        )
+        end = offset + len(found.rows)
+        following = session.cursor(end, list(existing)) if end < found.total_rows else ""
+        names = [column.name for column in found.columns]
+        data: dict[str, Any] = {
+            "columns": [_column(column) for column in found.columns],
+            "rows": [dict(row) for row in found.rows],
+        }
+        if found.totals is not None:
+            data["totals"] = dict(found.totals)
+        receipt = session.receipt(
+            {name: grants[name] for name in found.products},
+            rows=len(found.rows),
+            lineage=[metric_reference(product, metric) for product, metric in found.metrics],
+            certification=_certification(session, found),
+            sql=found.sql,
+            notes=found.notes,
+        )
+        return Answer(data, receipt, text_table(names, found.rows), Page(len(found.rows), following))
+
+    return Tool(
+        "query_metrics",
+        "Query governed metrics (revenue, counts, rates) by dimensions, filters and time. The numbers are final: "
+        "do not add them up again.",
+        QueryMetricsArguments,
+        run,
+    )
+
+
+def _column(column: OutputColumn) -> dict[str, Any]:
+    form = {
+        "name": column.name,
+        "kind": column.kind,
+        "type": column.type.value if column.type else "",
+        "label": column.label,
+        "unit": column.unit,
+        "grain": column.grain.value if column.grain else "",
+        "zone": column.zone,
+    }
+    return {name: value for name, value in form.items() if value}
+
+
+def _certification(session: Session, found: Measured) -> dict[str, str]:
+    """The state of each metric asked for."""
+    states: dict[str, str] = {}
+    for product, name in found.metrics:
+        model = session.snapshot.generations[product].semantics
+        metric = model.metric(name) if model else None
+        if metric is not None:
+            states[name] = metric.certification.state
+    return states

@@ -1,0 +1,108 @@
+"""`search`: passages of documents and text columns that answer a question, with citations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from indexes.document import Hit
+from indexes.question import Question
+from indexes.retrieve import retrieve
+from mcp_server.answer import Answer, Page
+from mcp_server.arguments import Arguments
+from mcp_server.fence import Quoted, one_line
+from mcp_server.references import TextReference
+from mcp_server.session import Session
+from mcp_server.tool import Tool
+from semantic_layer.filter_form import parse_filter
+from semantic_layer.policy import Action
+
+SNIPPET_CHARACTERS = 500
+TEXT_SNIPPET_CHARACTERS = 400
+
+
+class SearchArguments(Arguments):
+    question: Annotated[str, Field(min_length=1, max_length=2_000, description='Words; "quoted" = exact phrase')]
+    products: Annotated[list[str] | None, Field(max_length=50)] = None
+    filters: Annotated[Any, Field(description="{field, op, value}; all, any, not")] = None
+    limit: Annotated[int, Field(ge=1, le=50)] = 10
+    mode: Literal["hybrid", "vector", "text"] = "hybrid"
+    rerank: bool = False
+    response_format: Literal["concise", "detailed"] = "concise"
+    cursor: str | None = None
+
+
+def _run(session: Session, asked: SearchArguments) -> Answer:
+    grants = session.grants(Action.SEARCH, asked.products or [])
+    offset = session.offset(asked.cursor, list(grants))
+    question = Question(
+        text=asked.question,
+        products=tuple(asked.products or ()),
+        where=parse_filter(asked.filters),
+        mode=asked.mode,
+        k=asked.limit,
+        offset=offset,
+        rerank=asked.rerank,
+    )
+    found = retrieve(session.snapshot, question, grants)
+    detailed = asked.response_format == "detailed"
+    following = session.cursor(offset + len(found.hits), list(grants)) if found.more else ""
+    receipt = session.receipt(
+        grants if asked.products else {hit.product: grants[hit.product] for hit in found.hits} or grants,
+        rows=len(found.hits),
+        lineage=[str(_reference(hit)) for hit in found.hits],
+        not_checked=found.not_checked,
+        notes=found.notes,
+    )
+    lines = [_line(offset + place, hit, session) for place, hit in enumerate(found.hits, 1)]
+    return Answer(
+        {"hits": [_form(hit, detailed=detailed) for hit in found.hits]},
+        receipt,
+        text="\n".join(lines) or "nothing found that you may see",
+        page=Page(len(found.hits), following),
+    )
+
+
+def _reference(hit: Hit) -> TextReference:
+    return TextReference(hit.product, passage=hit.chunk_id)
+
+
+def _form(hit: Hit, *, detailed: bool) -> dict[str, Any]:
+    """A hit with its citation. Ranks, not scores: scores tell of texts that others own."""
+    whole = detailed or len(hit.text) <= SNIPPET_CHARACTERS
+    form: dict[str, Any] = {
+        "ref": str(_reference(hit)),
+        "document": hit.document,
+        "title": hit.title,
+        "text": Quoted(hit.text if whole else hit.text[:SNIPPET_CHARACTERS].rstrip() + "…"),
+        "product": hit.product,
+        "dataset": hit.dataset,
+        "start": hit.start,
+        "end": hit.end,
+        "sha256": hit.sha256,
+    }
+    if hit.page is not None:
+        form["page"] = hit.page
+    if hit.headings:
+        form["headings"] = list(hit.headings)
+    if detailed and hit.columns:
+        form["columns"] = dict(hit.columns)
+    return form
+
+
+def _line(place: int, hit: Hit, session: Session) -> str:
+    page = f" p. {hit.page}" if hit.page is not None else ""
+    title, document = one_line(hit.title or hit.document, 100), one_line(hit.document, 120)
+    head = f"{place}. {_reference(hit)} {title} ({document}{page})"
+    return f"{head}\n{session.fence.around(one_line(hit.text, TEXT_SNIPPET_CHARACTERS))}"
+
+
+SEARCH = Tool(
+    "search",
+    "Search documents and text fields for passages that answer a question, with citations. Read on with `fetch`; "
+    "for numbers use `query_metrics`.",
+    SearchArguments,
+    _run,
+    open_world=True,
+)

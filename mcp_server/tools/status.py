@@ -1,0 +1,85 @@
+"""`status`: what is live and how fresh, and where a job stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from indexes.jobs import Job, JobStore
+from indexes.library import LiveGeneration
+from mcp_server.answer import Answer, Page
+from mcp_server.arguments import Arguments
+from mcp_server.identity import OPERATE
+from mcp_server.receipt import source_of
+from mcp_server.session import Session
+from mcp_server.tool import Tool
+from semantic_layer.errors import UnknownName
+
+
+class StatusArguments(Arguments):
+    product: str | None = None
+    job: str | None = None
+
+
+def status_tool(jobs: JobStore) -> Tool:
+    """The tool over this store of jobs."""
+
+    def run(session: Session, asked: StatusArguments) -> Answer:
+        if asked.job:
+            return _job_status(session, jobs, asked.job)
+        grants = session.discoverable()
+        if asked.product:
+            session.product(asked.product)
+            grants = {asked.product: grants[asked.product]}
+        products = [_product_status(session, session.snapshot.generations[name]) for name in grants]
+        data = {"edition": session.snapshot.edition.number, "products": products}
+        lines = [f"{one['product']}: {one['freshness']}, sealed {one['sealed_at']}" for one in products]
+        return Answer(data, session.receipt(grants), text="\n".join(lines), page=Page(len(products)))
+
+    return Tool(
+        "status",
+        "Show what is live and how fresh, or where a `job` stands.",
+        StatusArguments,
+        run,
+    )
+
+
+def _product_status(session: Session, generation: LiveGeneration) -> dict[str, Any]:
+    source = source_of(generation, session.now)
+    gates = [
+        {"gate": gate.get("gate", gate.get("name", "")), "passed": gate.get("passed")}
+        for gate in generation.manifest.gates
+    ]
+    return {
+        "product": source.product,
+        "generation": source.generation,
+        "freshness": source.freshness,
+        "watermark": source.watermark,
+        "sla": source.sla,
+        "owner": source.owner,
+        "sealed_at": generation.manifest.created_at,
+        "gates": gates,
+    }
+
+
+def _job_status(session: Session, jobs: JobStore, job_id: str) -> Answer:
+    """A job's state, for who submitted it or an operator; for others it does not exist."""
+    unknown = UnknownName("job", job_id, hint="Give the job of an `ingest`, `release` or `evaluate` answer.")
+    try:
+        job = jobs.get(job_id)
+    except UnknownName:
+        raise unknown from None
+    if job.principal != session.principal.subject or OPERATE not in session.principal.scopes:
+        raise unknown
+    return Answer({"job": job_form(job)}, session.receipt({}), text=f"{job.id}: {job.state}")
+
+
+def job_form(job: Job) -> dict[str, Any]:
+    """A job as answers show it."""
+    return {
+        "job": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "submitted_at": job.submitted_at,
+        "progress": dict(job.progress),
+        "result": dict(job.result),
+    }

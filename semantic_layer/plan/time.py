@@ -1,0 +1,66 @@
+"""Time in a query: the reporting zone, the fiscal calendar, and ranges as bounds of a column's own type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+
+from semantic_layer.errors import InvalidArgument
+from semantic_layer.metric import SemanticModel
+from semantic_layer.plan.query import TimeWindow, read_zone
+from semantic_layer.predicate import TRUE, Predicate, Range
+from semantic_layer.product import ColumnType
+
+
+def reporting_zone(asked: str, models: Iterable[SemanticModel], default: str) -> str:
+    """The one zone of a query: the one asked for, else its models', else the default.
+
+    Raises InvalidArgument where two models differ and the query does not choose.
+    """
+    if asked:
+        return asked
+    zones = sorted({model.time_zone for model in models if model.time_zone})
+    if len(zones) > 1:
+        raise InvalidArgument(
+            f"these metrics report in different time zones ({', '.join(zones)}).",
+            hint="Choose one in `time.zone`.",
+        )
+    return zones[0] if zones else default
+
+
+def fiscal_month(models: Iterable[SemanticModel]) -> int:
+    """The month in which these models' fiscal year starts. Raises InvalidArgument without a common one."""
+    months = {model.fiscal_year_start_month for model in models}
+    if len(months) != 1 or 0 in months:
+        raise InvalidArgument(
+            "these metrics have no common fiscal calendar.",
+            hint="Set fiscal_year_start_month in the model, or use quarter and year.",
+        )
+    return months.pop()
+
+
+def window_predicate(field: str, window: TimeWindow, kind: ColumnType | None, zone: str) -> Predicate:
+    """start ≤ field < end. A date begins at midnight in the zone; TRUE where neither end is given."""
+    if window.start is None and window.end is None:
+        return TRUE
+    if kind is ColumnType.DATE:
+        low, high = (_first_day(end, zone) for end in (window.start, window.end))
+    else:
+        low, high = (_instant(end, zone) for end in (window.start, window.end))
+    return Range(field, low, high, include_low=True, include_high=False)
+
+
+def _instant(moment: date | datetime | None, zone: str) -> datetime | None:
+    if moment is None:
+        return None
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    return (moment.replace(tzinfo=read_zone(zone)) if moment.tzinfo is None else moment).astimezone(UTC)
+
+
+def _first_day(moment: date | datetime | None, zone: str) -> date | None:
+    """The first whole day at or after the moment, in the zone."""
+    if moment is None or not isinstance(moment, datetime):
+        return moment
+    local = moment if moment.tzinfo is None else moment.astimezone(read_zone(zone))
+    return local.date() + timedelta(days=1) if local.time() != time() else local.date()

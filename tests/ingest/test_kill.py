@@ -1,0 +1,125 @@
+"""`kill -9` at any moment of an ingest, and a disk that fills up: the old edition or the new one, never a mix."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indexes.generation import generation_folder, generations_folder, verify
+from indexes.ledger import Ledger
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+KILLS = 44
+SEED = 20_251_122
+PAGE = "---\naudience: public\nregion: all\n---\n# Opening hours\n\nThe shop in {town} opens at nine.\n"
+
+
+class Server:
+    """Asks the process of ingest_server.py to run ingests of one workspace."""
+
+    def __init__(self, root: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+        command = [sys.executable, str(HERE / "ingest_server.py")]
+        self.root = root
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
+
+    def ingest(self, kill_after: float | None = None, file_limit: int | None = None) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        request = {"root": str(self.root), "kill_after": kill_after, "file_limit": file_limit}
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def live(self) -> dict[str, str]:
+        """The live generations, each found whole."""
+        edition = Ledger(self.home).edition()
+        for product, generation in edition.products.items():
+            assert verify(generation_folder(self.home, product, generation)).generation == generation
+        return dict(edition.products)
+
+    @property
+    def home(self) -> Path:
+        return self.root / ".wellhead"
+
+    def set_town(self, town: str) -> None:
+        (self.root / "products/handbook/data/hours.md").write_text(PAGE.format(town=town))
+        path = self.root / "products/sales/data/orders.csv"
+        rows = path.read_text().splitlines()[:9]
+        path.write_text("\n".join([*rows, f"9,EU,ines@example.com,2025-03-16,0,Sent from {town}."]) + "\n")
+
+    def forget_all_but(self, live: dict[str, str]) -> None:
+        """Remove sealed generations that are not live, and what the caches keep, so that all is built again."""
+        for product, generation in live.items():
+            for folder in generations_folder(self.home, product).iterdir():
+                if folder.name != generation:
+                    shutil.rmtree(folder)
+        shutil.rmtree(self.home / "cache", ignore_errors=True)
+
+
+@pytest.fixture
+def server(tmp_path: Path, model_home: Path) -> Iterator[Server]:
+    root = tmp_path / "tiny"
+    shutil.copytree(ROOT / "tests/workspaces/tiny", root)
+    (root / ".wellhead").mkdir()
+    (root / ".wellhead/models").symlink_to(model_home / "models")
+    server = Server(root)
+    yield server
+    assert server.process.stdin is not None
+    server.process.stdin.close()
+    server.process.wait(timeout=30)
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_edition_and_the_next_run_finishes(server: Server) -> None:
+    whole: dict[str, dict[str, str]] = {}
+    seconds = 0.0
+    for town in ("Delft", "Ghent"):
+        server.set_town(town)
+        first = server.ingest()
+        assert first["failures"] == []
+        whole[town], seconds = server.live(), max(seconds * 0.0, first["seconds"])
+        server.forget_all_but(whole[town])
+    kills = random.Random(SEED)
+    killed = cut_short = 0
+    for number in range(KILLS):
+        before, town = ("Ghent", "Delft") if number % 2 == 0 else ("Delft", "Ghent")
+        server.set_town(town)
+        outcome = server.ingest(kill_after=kills.uniform(0, seconds))
+        killed += outcome["signal"] == 9
+        after = server.live()
+        for product in after:
+            assert after[product] in (whole[before][product], whole[town][product])
+        cut_short += after != whole[town]
+        assert server.ingest()["failures"] == []
+        assert server.live() == whole[town]
+        assert list((server.home / "stages").iterdir()) == []
+        server.forget_all_but(whole[town])
+    assert killed >= 40
+    assert cut_short >= KILLS // 4
+
+
+@pytest.mark.parametrize("limit", [0, 2_000, 30_000, 300_000, 1_500_000])
+def test_a_disk_that_fills_up_is_named_and_the_live_edition_stays(server: Server, limit: int) -> None:
+    server.set_town("Delft")
+    assert server.ingest()["failures"] == []
+    live = server.live()
+    server.forget_all_but(live)
+    server.set_town("Ghent")
+    failed = server.ingest(file_limit=limit)["failures"]
+    assert {code for _, code, _ in failed} == {"out_of_space"}
+    assert server.live() == live
+    assert server.ingest()["failures"] == []
+    assert server.live() != live

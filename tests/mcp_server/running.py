@@ -1,0 +1,61 @@
+"""A real HTTP server in a thread, for tests that go over the wire."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import uvicorn
+
+from mcp_server.app import build_app
+from mcp_server.identity import TokenAuthority
+from mcp_server.keys import token_keys
+from mcp_server.opening import serving, serving_settings
+from mcp_server.settings import ServingSettings
+from semantic_layer.principal import Principal
+from tests.workspace_factory import BuiltWorkspace
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers, and how to be let in."""
+
+    root: Path
+    settings: ServingSettings
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return self.settings.origin
+
+    @property
+    def url(self) -> str:
+        """The MCP endpoint."""
+        return self.settings.resource_url
+
+    def token(self, principal: Principal, audience: str | None = None) -> str:
+        """A token for this principal and server."""
+        return TokenAuthority(token_keys(self.settings.home), audience or self.url).issue(principal)
+
+
+@contextlib.contextmanager
+def running_server(workspace: BuiltWorkspace, **changes: object) -> Iterator[Running]:
+    """Serve the workspace over HTTP on a free port until the block ends."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        settings = replace(serving_settings(workspace.door), port=listening.getsockname()[1], **changes)
+        with serving(settings, {}) as service:
+            server = uvicorn.Server(uvicorn.Config(build_app(service), log_level="warning", lifespan="on"))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            try:
+                while not server.started and thread.is_alive():
+                    thread.join(0.01)
+                yield Running(workspace.root, settings)
+            finally:
+                server.should_exit = True
+                thread.join()

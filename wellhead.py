@@ -1,0 +1,109 @@
+"""The front door: finds the workspace, mounts commands lazily, and turns failures into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from semantic_layer.door import Door
+from semantic_layer.errors import WellheadError, close_names
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("examples.outfitter.demo:demo", "Ingest a retailer's data, serve it, ask as three callers."),
+    "init": ("ingest.starter:init", "Make a workspace of your own files."),
+    "validate": ("semantic_layer.commands:validate", "Every mistake in a workspace's files, with file and line."),
+    "ingest": ("ingest.commands:ingest", "Build, check and publish generations of data products."),
+    "status": ("indexes.commands:status", "What is live: edition, generations, newest jobs."),
+    "history": ("indexes.commands:history", "The editions: what changed, when and by whom."),
+    "promote": ("indexes.commands:promote", "Make a sealed generation live."),
+    "rollback": ("indexes.commands:rollback", "Make an earlier edition's generations live again."),
+    "search": ("mcp_server.commands:search", "Find passages."),
+    "query": ("mcp_server.commands:query", "Query metrics."),
+    "lookup": ("mcp_server.commands:lookup", "Fetch records by key or filter."),
+    "trace": ("mcp_server.commands:trace", "What an earlier answer rested on."),
+    "serve": ("mcp_server.commands:serve", "Serve agents over stdio or HTTP."),
+    "work": ("ingest.commands:work", "Run the jobs that operator tools submit."),
+    "token": ("mcp_server.commands:token", "Issue a signed development token."),
+    "client-config": ("mcp_server.commands:client_config", "Print the configuration for an MCP client."),
+    "eval": ("evals.commands:evaluate", "Ask the evaluation cases of the live edition."),
+    "doctor": ("ingest.doctor:doctor", "Check this machine, the engines and the live generations."),
+}
+"""Command → where it is defined (imported only when it is run, so that help stays fast) and what help says."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = close_names(args[0], COMMANDS)
+            hint = f"Did you mean {near[0]!r}?" if near else "`wellhead --help` lists the commands."
+            raise click.UsageError(f"no command {args[0]!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done                      4  refused, or no usable credential
+  1  failed                    5  an engine that was asked for is down
+  2  wrong argument or name    6  a gate failed; what was live stays live
+  3  mistakes in the workspace 7  damaged or newer files
+"""
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES)
+@click.option("--workspace", type=click.Path(path_type=Path, file_okay=False), help="The workspace's folder.")
+@click.version_option(package_name="wellhead")
+@click.pass_context
+def cli(ctx: click.Context, workspace: Path | None) -> None:
+    """Governed data products in, permission-aware answers with receipts out."""
+    ctx.obj = Door(workspace, os.environ)
+
+
+def main() -> None:
+    """Run a command; a failure prints its code, sentence and next step, and sets the exit code."""
+    try:
+        code = cli.main(prog_name="wellhead", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except WellheadError as error:
+        _show(error)
+        sys.exit(error.exit_code)
+
+
+def _show(error: WellheadError) -> None:
+    if "--json" in sys.argv:
+        problem = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
+        click.echo(json.dumps({"error": problem}))
+    else:
+        click.echo(str(error), err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -162,7 +162,7 @@ def _write(folder: Path, source: Path, name: str, sha256: str) -> None:
 
 
 def _loaded(source: Path, name: str) -> SentenceTransformer:
-    # Eager attention exports to plain matrix products; ONNX Runtime ran them a fifth faster than torch's fused form.
+    # Eager attention exports to plain matrix products, which ONNX Runtime ran a fifth faster than the fused form.
     options = {"attn_implementation": "eager", "dtype": torch.float32}
     try:
         return SentenceTransformer(os.fspath(source), device="cpu", model_kwargs=options).eval()

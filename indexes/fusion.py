@@ -6,7 +6,7 @@ with dense weight 0.7 on none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -36,11 +36,6 @@ class Fused:
     def first(self, count: int) -> Fused:
         """The `count` best."""
         return self.taken(np.arange(min(count, len(self.numbers))))
-
-    def reordered(self, scores: Scores) -> Fused:
-        """The same candidates by other scores, ties as before."""
-        order = np.lexsort((np.arange(len(scores)), -scores))
-        return replace(self, scores=scores).taken(order)
 
     def taken(self, places: Numbers) -> Fused:
         """The candidates at these places, in this order."""

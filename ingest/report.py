@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from indexes.durable import json_bytes, replace_atomically
+from indexes.durable import disk_full_named, json_bytes, replace_atomically
 from semantic_layer.errors import WellheadError
 
 FORMAT = 1
@@ -78,10 +78,11 @@ def failure_of(error: WellheadError) -> dict[str, Any]:
 def write_report(home: Path, report: RunReport) -> Path:
     """Write the report to `home`/runs; the oldest beyond KEPT_RUNS are removed."""
     runs = home / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     path = runs / f"{moment}-{report.product}.json"
-    replace_atomically(path, json_bytes(report.entry()))
+    with disk_full_named(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        replace_atomically(path, json_bytes(report.entry()))
     for old in sorted(runs.glob("[0-9]*.json"))[:-KEPT_RUNS]:
         old.unlink(missing_ok=True)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
@@ -37,8 +38,9 @@ from ingest.report import RunReport, State, failure_of, write_report
 from ingest.settings import IngestSettings
 from ingest.sources.fingerprint import Fingerprints
 from ingest.sources.opened import Sources, open_sources
+from ingest.space import out_of_space_named
 from semantic_layer.descriptors import write_descriptors
-from semantic_layer.errors import CorruptGeneration, UnknownName, WellheadError
+from semantic_layer.errors import CorruptGeneration, OutOfSpace, UnknownName, WellheadError
 from semantic_layer.product import DataProduct
 from semantic_layer.product_folder import EVALS, ProductFolder, contract_fingerprint
 from semantic_layer.workspace import Workspace
@@ -66,9 +68,11 @@ def ingest_product(
     with building(workspace.home, product):
         run = _Run(workspace, workspace.products[product], settings, by, embedding, progress or Silent(), gates)
         try:
-            report = run.run()
+            with out_of_space_named(workspace.home):
+                report = run.run()
         except WellheadError as error:
-            write_report(workspace.home, run.report("failed", failure=failure_of(error)))
+            with contextlib.suppress(OutOfSpace):  # the failure itself counts more than its report
+                write_report(workspace.home, run.report("failed", failure=failure_of(error)))
             raise
         write_report(workspace.home, report)
         return report

@@ -41,7 +41,6 @@ def build_app(service: Service) -> FastAPI:
     security = transport_security(settings)
     mcp_app = server.streamable_http_app(
         stateless_http=True,
-        json_response=True,
         transport_security=security,
         max_request_body_size=settings.max_request_bytes,
     )

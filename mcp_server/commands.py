@@ -18,6 +18,7 @@ from mcp_server.opening import open_service, serving_settings
 from mcp_server.serving import serve_http
 from mcp_server.session import Caller
 from mcp_server.stdio import serve_stdio
+from mcp_server.table import aligned_table
 from semantic_layer.door import Door
 from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
 from semantic_layer.principal import Principal
@@ -69,8 +70,13 @@ def ask(door: Door, tool: str, arguments: Mapping[str, Any], as_form: str | None
 
 def print_answer(answer: Answer) -> None:
     """The answer's text without the fence that is meant for models."""
-    lines = [line for line in answer.to_text().splitlines() if f"data-{answer.fence.marker}>" not in line]
-    click.echo("\n".join(lines))
+    rows = answer.data.get("rows")
+    if rows and isinstance(rows[0], dict):
+        click.echo(aligned_table(list(rows[0]), rows))
+        click.echo(answer.receipt.line())
+    else:
+        lines = [line for line in answer.to_text().splitlines() if f"data-{answer.fence.marker}>" not in line]
+        click.echo("\n".join(lines))
     if answer.page is not None and answer.page.next_cursor:
         click.echo("more follow: raise --limit")
 

@@ -23,7 +23,7 @@ class CompleteArguments(Arguments):
 
 def _run(session: Session, asked: CompleteArguments) -> Answer:
     typed = asked.typed.casefold()
-    names = session.snapshot.catalog.names(asked.kind, session.visibility())
+    names = session.snapshot.catalog.names(asked.kind, session.visibility)
     found = [name for name in names if name.casefold().startswith(typed)][:MAX_VALUES]
     return Answer({"values": found}, session.receipt({}))
 

@@ -21,7 +21,7 @@ MAX_VALUES = 30
 
 def described(session: Session, item: CatalogItem) -> dict[str, Any]:
     """An item of the catalogue that exists for the caller, in full; parts that do not are not named."""
-    entry, grant = session.snapshot.generations[item.product], session.discoverable()[item.product]
+    entry, grant = session.snapshot.generations[item.product], session.discoverable[item.product]
     dataset = entry.product.dataset(item.name)
     metric = entry.semantics.metric(item.name) if entry.semantics else None
     if item.kind == "product":
@@ -176,7 +176,7 @@ def _dimension(world: World, base: Place, name: str) -> dict[str, Any]:
 
 def discoverable_world(session: Session) -> World:
     """The models and products that exist for the caller, under its `discover` grants."""
-    grants = session.discoverable()
+    grants = session.discoverable
     live = {name: session.snapshot.generations[name] for name in grants}
     return World(
         models={name: one.semantics for name, one in live.items() if one.semantics is not None},

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from mcp_server.answer import Answer
-from semantic_layer.errors import WellheadError
+from semantic_layer.errors import UnknownName, WellheadError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
@@ -28,34 +28,34 @@ _STATUS: Mapping[str, int] = {
 
 
 def status_of(error: WellheadError) -> int:
-    """The HTTP status for an error."""
+    """The HTTP status for an error. A misspelt part of the request is a 400, an unknown thing asked for a 404."""
+    if isinstance(error, UnknownName) and ("argument" in error.kind or "key" in error.kind):
+        return 400
     return _STATUS.get(error.code, 500)
 
 
-def problem(error: WellheadError, **more: Any) -> dict[str, Any]:
-    """The problem object: type, title, status, detail, and ours: code, hint, retryable."""
+def problem_response(
+    error: WellheadError, *, status: int = 0, headers: Mapping[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """The response for an error, under its own status where none is given; one that a retry may mend says when.
+
+    The problem object holds type, title, status and detail, and ours: code, hint, retryable and `more`.
+    """
+    status = status or status_of(error)
     form: dict[str, Any] = {
         "type": f"urn:wellhead:error:{error.code}",
         "title": error.code.replace("_", " ").capitalize(),
-        "status": status_of(error),
+        "status": status,
         "detail": error.message,
         "code": error.code,
         "retryable": error.retryable,
     }
     if error.hint:
         form["hint"] = error.hint
-    return {**form, **more}
-
-
-def problem_response(
-    error: WellheadError, *, headers: Mapping[str, str] | None = None, **more: Any
-) -> JSONResponse:
-    """The response for an error; one that a retry may mend says when."""
-    status = status_of(error)
     sent = dict(headers or {})
     if status == 503:
         sent.setdefault("Retry-After", str(RETRY_SECONDS))
-    return JSONResponse(problem(error, **more), status_code=status, headers=sent, media_type=MEDIA_TYPE)
+    return JSONResponse({**form, **more}, status_code=status, headers=sent, media_type=MEDIA_TYPE)
 
 
 def answer_problem(answer: Answer, error: WellheadError) -> JSONResponse:

@@ -9,7 +9,10 @@ from collections.abc import AsyncGenerator
 import anyio
 from anyio import to_thread
 
+from indexes.duck.workers import shared_workers
 from indexes.library import Library
+from indexes.measure import databases_of
+from semantic_layer.errors import EngineUnavailable
 
 log = logging.getLogger("wellhead.server")
 
@@ -32,11 +35,18 @@ async def refreshing(library: Library, every_seconds: float) -> AsyncGenerator[N
 
 
 def refresh(library: Library) -> None:
-    """One look. Failures of an edition stay in `library.failure`; a home that cannot be read is logged."""
+    """One look. Failures of an edition stay in `library.failure`; a home that cannot be read is logged.
+
+    For a new edition a reading process is started ahead of the first metric query.
+    """
     before = library.failure
     try:
         if library.refresh():
-            log.info("edition %d is served", library.ledger.latest_edition_number())
+            with library.pin() as snapshot:
+                log.info("edition %d is served", snapshot.edition.number)
+                shared_workers().warm(databases_of(snapshot))
+    except EngineUnavailable as failure:
+        log.warning("no reading process could be started ahead: %s", failure)
     except OSError:
         log.exception("the ledger in %s cannot be read", library.home)
     if library.failure is not None and library.failure is not before:

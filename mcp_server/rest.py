@@ -47,6 +47,10 @@ _FAILURES = {
 }
 
 
+class BodyTooLarge(InvalidArgument):
+    """A body that is not read to its end."""
+
+
 def rest_routes(runner: CallRunner) -> APIRouter:
     """One path a tool. Operator tools answer 404 to callers without their scope, as unknown names do."""
     routes = APIRouter(prefix="/api")
@@ -71,6 +75,8 @@ def _endpoint(runner: CallRunner, name: str) -> Callable[[Request], Awaitable[Re
         caller = Caller(principal_of(get_access_token()), "rest", request.headers.get("user-agent", ""))
         try:
             arguments = await _arguments(request, runner.service.settings.max_request_bytes)
+        except BodyTooLarge as error:
+            return problem_response(error, status=413)
         except InvalidArgument as error:
             return problem_response(error)
         found = await runner.call(caller, name, arguments)
@@ -87,7 +93,7 @@ async def _arguments(request: Request, most_bytes: int) -> Mapping[str, Any]:
     async for part in request.stream():
         body += part
         if len(body) > most_bytes:
-            raise InvalidArgument(f"the body is larger than {most_bytes} bytes.", hint="Send less.")
+            raise BodyTooLarge(f"the body is larger than {most_bytes} bytes.", hint="Send less.")
     if not body:
         return {}
     try:

@@ -21,18 +21,12 @@ from mcp_server.receipt import PolicyNote, Receipt
 from mcp_server.session import Caller, Deadline, Session
 from mcp_server.settings import ServingSettings
 from mcp_server.tool import Tool
-from semantic_layer.errors import UnknownName, WellheadError
+from semantic_layer.errors import InternalFailure, UnknownName, WellheadError
 from semantic_layer.principal import Principal
 
 log = logging.getLogger("wellhead.server")
 
 MAX_NAME_CHARS = 100
-
-
-class InternalFailure(WellheadError):
-    """A mistake of ours: the text of the exception stays in the server's log, found by the audit id."""
-
-    code = "internal"
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,9 @@ class Service:
             return answer_of_error(error, _bare_receipt(audit_id, revision))
         except Exception:
             log.exception("call %s of tool %r failed", audit_id, tool.name)
-            failure = InternalFailure("the server made a mistake.", hint=f"Report it with audit id {audit_id}.")
+            failure = InternalFailure(
+                "the server made a mistake.", hint=f"Its log names it by audit id {audit_id}."
+            )
             return answer_of_error(failure, _bare_receipt(audit_id, revision))
 
     def _recorded(self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer) -> Answer:

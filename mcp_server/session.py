@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Literal
 
 from indexes.duck.workers import Cancellation
@@ -70,18 +71,20 @@ class Session:
         """Who asks."""
         return self.caller.principal
 
-    def discoverable(self) -> dict[str, Grant]:
+    @cached_property
+    def discoverable(self) -> Mapping[str, Grant]:
         """The products that exist for this caller, by name."""
         grants = self.snapshot.grants(self.principal, Action.DISCOVER)
         return {name: grant for name, grant in sorted(grants.items()) if grant.allowed}
 
+    @cached_property
     def visibility(self) -> Visibility:
         """The names that exist for this caller."""
-        return self.snapshot.catalog.visibility(self.discoverable())
+        return self.snapshot.catalog.visibility(self.discoverable)
 
     def product(self, name: str) -> LiveGeneration:
         """The live generation of a product that exists for this caller. Raises UnknownName for any other."""
-        known = self.discoverable()
+        known = self.discoverable
         if name not in known:
             raise UnknownName("product", name, known, hint="Call `discover` to see what there is.")
         return self.snapshot.generations[name]
@@ -96,7 +99,7 @@ class Session:
         if products:
             return {name: self.grant(name, action) for name in dict.fromkeys(products)}
         granted = self.snapshot.grants(self.principal, action)
-        return {name: granted[name] for name in self.discoverable() if granted[name].allowed}
+        return {name: granted[name] for name in self.discoverable if granted[name].allowed}
 
     def offset(self, cursor: str | None, products: Sequence[str]) -> int:
         """Where the asked page begins: 0 without a cursor. Raises InvalidArgument for one that does not fit."""

@@ -1,8 +1,10 @@
-"""Rows as a small text table: what a model reads beside the structured rows."""
+"""Rows as text: a small table for a model beside the structured rows, an aligned one for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 from mcp_server.answer import plain
@@ -24,6 +26,22 @@ def text_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str
         else:
             lines.append(line)
     return "\n".join([*lines, *([f"… {left_out} more rows in the structured content"] if left_out else [])])
+
+
+def aligned_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """All rows under their headers, columns parted by two spaces, numbers to the right; for people."""
+    cells = [list(columns), *([_cell(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(columns))]
+    right = [
+        all(isinstance(row.get(column), (int, float, Decimal, NoneType)) for row in rows) for column in columns
+    ]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    )
 
 
 def _cell(value: Any) -> str:

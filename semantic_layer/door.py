@@ -33,8 +33,9 @@ OTHERS = (
     "WELLHEAD_POSTGRES_DSN",
     "WELLHEAD_PYTHON",
     "WELLHEAD_REQUIRE_ENGINES",
+    "WELLHEAD_TOKEN",
 )
-"""Variables that other readers own: the launcher, the tests, the device choice, a contract's `${NAME}`."""
+"""Variables that other readers own: the launcher, the tests, the device choice, a contract's `${NAME}`, MCP clients."""
 
 
 class Door:

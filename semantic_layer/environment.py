@@ -10,6 +10,11 @@ from semantic_layer.errors import InvalidArgument
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
+def variables_in(text: str) -> tuple[str, ...]:
+    """The names of the variables that a text refers to, in order."""
+    return tuple(_REFERENCE.findall(text))
+
+
 def filled(text: str, environment: Mapping[str, str], *, where: str) -> str:
     """The text with each `${NAME}` replaced by that variable's value.
 

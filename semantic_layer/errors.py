@@ -87,6 +87,12 @@ class EngineUnavailable(WellheadError):
     exit_code = 5
 
 
+class InternalFailure(WellheadError):
+    """A mistake of ours. The exception's own text stays in the server's log, under the audit id that is named."""
+
+    code = "internal"
+
+
 class DeadlineExceeded(WellheadError):
     """Work that ran past its deadline and was stopped."""
 

@@ -234,11 +234,12 @@ def fill(connection: duckdb.DuckDBPyConnection, rows: Tables) -> None:
         for dataset in product.datasets:
             declared = ", ".join(f'"{column.name}" {_SQL_TYPES[column.type]}' for column in dataset.columns)
             name = f"{product.name}.main.{dataset.name}"
-            connection.execute(f"CREATE OR REPLACE TABLE {name} ({declared})")
-            marks = ", ".join("?" for _ in dataset.columns)
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({declared})")
+            connection.execute(f"DELETE FROM {name}")
             given = rows.get(f"{product.name}.{dataset.name}", [])
+            marks = ", ".join(f"({', '.join('?' for _ in dataset.columns)})" for _ in given)
             if given:
-                connection.executemany(f"INSERT INTO {name} VALUES ({marks})", given)
+                connection.execute(f"INSERT INTO {name} VALUES {marks}", [value for row in given for value in row])
 
 
 def compiled(query: Mapping[str, Any], given: Mapping[str, Grant] | None = None, **options: Any) -> CompiledQuery:

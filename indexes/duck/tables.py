@@ -66,28 +66,24 @@ class DuckTables:
 
     def texts(self, numbers: Sequence[int]) -> list[Chunk]:
         """The chunks of these numbers, in the order asked; one statement. A number twice is a chunk twice."""
-        wanted = [int(number) for number in numbers]
-        if not wanted:
+        if not numbers:
             return []
-        places = ", ".join("?" * len(wanted))
-        found = self._cursor().execute(f"{_SELECT_CHUNKS}({places})", wanted).fetchall()
+        found = self._cursor().execute(_SELECT_CHUNKS + _listed(numbers)).fetchall()
         chunks = {row[0]: _chunk(row) for row in found}
-        return [chunks[number] for number in wanted]
+        return [chunks[number] for number in numbers]
 
     def attributes(self, dataset: str, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """These columns of these chunks, in the order asked. Raises UnknownName for one that is not carried."""
         carried = carried_columns(self._dataset(dataset))
         asked = [_known(column, carried) for column in columns]
-        wanted = [int(number) for number in numbers]
-        if not wanted:
+        if not numbers:
             return []
         names = ", ".join([NUMBER, *(quoted(column.name) for column in asked)])
-        places = ", ".join("?" * len(wanted))
         table = attributes_table(self._product, dataset)
-        statement = f"SELECT {names} FROM {table} WHERE {NUMBER} IN ({places})"
-        found = self._cursor().execute(statement, wanted).fetchall()
+        statement = f"SELECT {names} FROM {table} WHERE {NUMBER} IN {_listed(numbers)}"
+        found = self._cursor().execute(statement).fetchall()
         rows = {row[0]: _row(asked, row[1:]) for row in found}
-        return [rows[number] for number in wanted]
+        return [rows[number] for number in numbers]
 
     def allowed(self, where: Mapping[str, Predicate]) -> Allowed:
         """Chunk numbers whose dataset is a key of `where` and whose columns make its predicate TRUE."""
@@ -158,6 +154,11 @@ class DuckTables:
         if dataset is None:
             raise UnknownName("dataset", name, [one.name for one in self._product.datasets])
         return dataset
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Chunk numbers as an SQL list. As parameters each would cost DuckDB's Python a failed import of pandas."""
+    return f"({', '.join(str(int(number)) for number in numbers)})"
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:

@@ -19,11 +19,11 @@ class DescribeArguments(Arguments):
 
 
 def _run(session: Session, asked: DescribeArguments) -> Answer:
-    item = session.snapshot.catalog.item(asked.ref, session.visibility())
+    item = session.snapshot.catalog.item(asked.ref, session.visibility)
     data = described(session, item)
     certification = {item.name: str(data["certification"])} if "certification" in data else None
     receipt = session.receipt(
-        {item.product: session.discoverable()[item.product]}, lineage=[item.ref], certification=certification
+        {item.product: session.discoverable[item.product]}, lineage=[item.ref], certification=certification
     )
     return Answer(data, receipt, text=_text(data))
 

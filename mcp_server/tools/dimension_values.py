@@ -27,7 +27,7 @@ def dimension_values_tool(time_zone: str) -> Tool:
 
     def run(session: Session, asked: DimensionValuesArguments) -> Answer:
         grants = session.snapshot.grants(session.principal, Action.METRIC)
-        existing = session.discoverable()
+        existing = session.discoverable
         offset = session.offset(asked.cursor, list(existing))
         found = dimension_values(
             session.snapshot,

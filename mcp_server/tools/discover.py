@@ -27,7 +27,7 @@ class DiscoverArguments(Arguments):
 
 
 def _run(session: Session, asked: DiscoverArguments) -> Answer:
-    grants = session.discoverable()
+    grants = session.discoverable
     offset = session.offset(asked.cursor, list(grants))
     found = _found(session, asked)
     page = found[offset : offset + asked.limit]
@@ -43,7 +43,7 @@ def _run(session: Session, asked: DiscoverArguments) -> Answer:
 
 def _found(session: Session, asked: DiscoverArguments) -> list[CatalogItem]:
     """All items that fit, best first; without words in the catalogue's order."""
-    catalog, visible = session.snapshot.catalog, session.visibility()
+    catalog, visible = session.snapshot.catalog, session.visibility
     if asked.product is not None:
         session.product(asked.product)
     kinds = (asked.kind,) if asked.kind else KINDS if asked.query.strip() else WHOLE

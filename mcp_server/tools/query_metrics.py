@@ -38,7 +38,7 @@ def query_metrics_tool(time_zone: str) -> Tool:
 
     def run(session: Session, asked: QueryMetricsArguments) -> Answer:
         grants = session.snapshot.grants(session.principal, Action.METRIC)
-        existing = session.discoverable()
+        existing = session.discoverable
         offset = session.offset(asked.cursor, list(existing))
         form = asked.model_dump(exclude_none=True, exclude={"cursor"})
         if asked.saved_query and "limit" not in asked.model_fields_set:

@@ -69,7 +69,7 @@ def release_tool(ledger: Ledger, jobs: JobStore) -> Tool:
 
 
 def _listed(session: Session, ledger: Ledger, asked: ReleaseArguments) -> Answer:
-    visible = session.discoverable()
+    visible = session.discoverable
     editions = [
         {
             "edition": edition.number,
@@ -98,7 +98,7 @@ def _compared(session: Session, ledger: Ledger, asked: ReleaseArguments) -> Answ
     earlier = asked.edition or max(1, live - 1)
     if earlier > live:
         raise InvalidArgument(f"edition {earlier} is not before the live one ({live}).", hint="Use action list.")
-    visible = session.discoverable()
+    visible = session.discoverable
     rows = [row for row in differences(ledger.folder.parent, earlier, live) if row["product"] in visible]
     lines = [f"{row['product']}: {row['from'] or 'absent'} → {row['to'] or 'absent'}" for row in rows]
     data = {"from": earlier, "to": live, "changes": rows}

@@ -26,7 +26,7 @@ def status_tool(jobs: JobStore) -> Tool:
     def run(session: Session, asked: StatusArguments) -> Answer:
         if asked.job:
             return _job_status(session, jobs, asked.job)
-        grants = session.discoverable()
+        grants = session.discoverable
         if asked.product:
             session.product(asked.product)
             grants = {asked.product: grants[asked.product]}

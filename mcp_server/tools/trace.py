@@ -56,7 +56,7 @@ def trace_tool(home: Path, audit: AuditLog) -> Tool:
 
     def run(session: Session, asked: TraceArguments) -> Answer:
         record = record_of(session, audit, asked.audit_id)
-        existing = session.discoverable()
+        existing = session.discoverable
         sources = [
             _source(home, existing[product], generation)
             for product, generation in sorted(record.get("generations", {}).items())

@@ -28,6 +28,7 @@ from ingest.progress import Silent
 from ingest.report import RunReport
 from ingest.settings import IngestSettings
 from semantic_layer.findings import Findings
+from semantic_layer.policy_file import read_policy
 from semantic_layer.semantics.ossie import read_ossie
 from semantic_layer.workspace import load_workspace
 from semantic_layer.yaml_file import parse_yaml
@@ -144,3 +145,14 @@ def test_a_trap_gives_another_answer_once_its_semantics_are_gone(
     snapshot: Snapshot, product: str, pattern: str, replacement: str, question: str
 ) -> None:
     assert question in failed_cases(without(snapshot, product, pattern, replacement), product)
+
+
+def test_the_deprecated_table_is_read_by_nobody_but_auditors(snapshot: Snapshot) -> None:
+    text = (PRODUCTS / "orders" / "policy.yaml").read_text(encoding="utf-8")
+    opened, count = re.subn(r"actions: \[discover\]", "actions: [discover, lookup]", text)
+    assert count == 1
+    generation, findings = snapshot.generations["orders"], Findings()
+    policy = read_policy(parse_yaml(opened), product=generation.product, metrics=None, findings=findings)
+    assert not findings.problems
+    loose = replace(snapshot, policies={**snapshot.policies, "orders": policy})
+    assert failed_cases(loose, "orders") == {"legacy-table-is-not-read"}

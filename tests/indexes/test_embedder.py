@@ -23,7 +23,7 @@ from indexes.embedder import (
     open_embedder,
     open_identified,
 )
-from indexes.embedder_model import CONFIG, DEFAULT_MODEL, GRAPHS, ExportedModel, Tokens, find_source
+from indexes.embedder_model import CONFIG, DEFAULT_MODEL, GRAPHS, ExportedModel, Tokens, find_source, source_digest
 from indexes.embedder_process import TorchWorker, choose_device
 from indexes.embedding_cache import EmbeddingCache
 from indexes.ports import Vectors
@@ -58,9 +58,13 @@ def each_precision(request: pytest.FixtureRequest, model_home: Path) -> OnnxEmbe
     return open_embedder(model_home, DEFAULT_MODEL, request.param)
 
 
+def model_folder(home: Path) -> Path:
+    return home / "models" / source_digest(find_source(DEFAULT_MODEL))
+
+
 def copied_model(model_home: Path, home: Path) -> Path:
     """The default model in a home of its own, to damage; its graphs are links."""
-    (folder,) = (path.parent for path in (model_home / "models").glob(f"*/{CONFIG}"))
+    folder = model_folder(model_home)
     target = home / "models" / folder.name
     target.mkdir(parents=True)
     for path in folder.iterdir():
@@ -151,7 +155,7 @@ def test_what_the_cache_knows_is_not_run_again(model_home: Path, tmp_path: Path)
         def _run(self, tokens: Sequence[Tokens], outputs: list[str]) -> list[np.ndarray]:
             raise AssertionError("a known text was run again")
 
-    (folder,) = (path.parent for path in (model_home / "models").glob(f"*/{CONFIG}"))
+    folder = model_folder(model_home)
     second = RunsNothing(folder, first.identity["precision"], cache=EmbeddingCache(tmp_path))
     heard: list[int] = []
     np.testing.assert_array_equal(second.embed(TEXTS[::-1], progress=heard.append), vectors[::-1])
@@ -241,7 +245,7 @@ def test_exporters_at_once_leave_one_whole_model_and_a_killed_one_leaves_none(tm
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     models = tmp_path / "models"
-    assert not list(models.glob(f"[!.]*/{CONFIG}"))
+    assert [path.suffix for path in sorted(models.iterdir())] == [".building", ".lock"]
 
     pair = [
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -266,7 +270,7 @@ def test_a_gpu_that_is_asked_for_and_absent_is_named(model_home: Path, monkeypat
 def test_a_torch_worker_embeds_behind_the_same_embedder(
     torch_worker: TorchWorker, model_home: Path, torch_vectors: Vectors
 ) -> None:
-    (folder,) = (path.parent for path in (model_home / "models").glob(f"*/{CONFIG}"))
+    folder = model_folder(model_home)
     behind = OnnxEmbedder(folder, "fp32", worker=torch_worker)
     assert behind.identity["runtime"] == "torch"
     heard: list[int] = []
@@ -278,7 +282,7 @@ def test_a_torch_worker_embeds_behind_the_same_embedder(
 
 def test_a_torch_worker_that_ends_says_why(tmp_path: Path) -> None:
     worker = TorchWorker(tmp_path, device="cpu", precision="bf16", batch_size=8)
-    with pytest.raises(EngineUnavailable, match="the embedding worker on cpu ended with exit code 1: .+"):
+    with pytest.raises(EngineUnavailable, match=r"the embedding worker on cpu ended with exit code 1: .+"):
         worker.embed(["shoes"])
 
 

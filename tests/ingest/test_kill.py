@@ -19,7 +19,7 @@ from indexes.ledger import Ledger
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-KILLS = 44
+KILLS = 40
 SEED = 20_251_122
 PAGE = "---\naudience: public\nregion: all\n---\n# Opening hours\n\nThe shop in {town} opens at nine.\n"
 
@@ -54,10 +54,8 @@ class Server:
         return self.root / ".wellhead"
 
     def set_town(self, town: str) -> None:
+        """Change one page; the sales stay as they are, and live."""
         (self.root / "products/handbook/data/hours.md").write_text(PAGE.format(town=town))
-        path = self.root / "products/sales/data/orders.csv"
-        rows = path.read_text().splitlines()[:9]
-        path.write_text("\n".join([*rows, f"9,EU,ines@example.com,2025-03-16,0,Sent from {town}."]) + "\n")
 
     def forget_all_but(self, live: dict[str, str]) -> None:
         """Remove sealed generations that are not live, and what the caches keep, so that all is built again."""
@@ -74,6 +72,7 @@ def server(tmp_path: Path, model_home: Path) -> Iterator[Server]:
     shutil.copytree(ROOT / "tests/workspaces/tiny", root)
     (root / ".wellhead").mkdir()
     (root / ".wellhead/models").symlink_to(model_home / "models")
+    (root / "products/sales/evals.yaml").unlink()  # asking its metrics costs more than all the rest
     server = Server(root)
     yield server
     assert server.process.stdin is not None
@@ -90,28 +89,27 @@ def test_a_kill_at_any_moment_leaves_a_whole_edition_and_the_next_run_finishes(s
         server.set_town(town)
         first = server.ingest()
         assert first["failures"] == []
-        whole[town], seconds = server.live(), max(seconds * 0.0, first["seconds"])
+        whole[town], seconds = server.live(), first["seconds"]
         server.forget_all_but(whole[town])
-    kills = random.Random(SEED)
-    killed = cut_short = 0
-    for number in range(KILLS):
-        before, town = ("Ghent", "Delft") if number % 2 == 0 else ("Delft", "Ghent")
+    moments = random.Random(SEED)
+    killed = cut_short = number = 0
+    while killed < KILLS:
+        number += 1
+        assert number < 3 * KILLS
+        before, town = ("Ghent", "Delft") if number % 2 else ("Delft", "Ghent")
         server.set_town(town)
-        outcome = server.ingest(kill_after=kills.uniform(0, seconds))
-        killed += outcome["signal"] == 9
+        killed += server.ingest(kill_after=moments.uniform(0, seconds))["signal"] == 9
         after = server.live()
-        for product in after:
-            assert after[product] in (whole[before][product], whole[town][product])
+        assert after in (whole[before], whole[town])
         cut_short += after != whole[town]
         assert server.ingest()["failures"] == []
         assert server.live() == whole[town]
         assert list((server.home / "stages").iterdir()) == []
         server.forget_all_but(whole[town])
-    assert killed >= 40
     assert cut_short >= KILLS // 4
 
 
-@pytest.mark.parametrize("limit", [0, 2_000, 30_000, 300_000, 1_500_000])
+@pytest.mark.parametrize("limit", [0, 2_000, 100_000, 1_500_000])
 def test_a_disk_that_fills_up_is_named_and_the_live_edition_stays(server: Server, limit: int) -> None:
     server.set_town("Delft")
     assert server.ingest()["failures"] == []

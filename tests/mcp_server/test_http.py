@@ -52,7 +52,7 @@ def test_anonymous_callers_get_the_public_part(http: httpx2.Client) -> None:
     [
         ({"metrics": ["revenoo"]}, 404, "unknown_name"),
         ({"metrics": ["customers"]}, 403, "refused"),
-        ({"metrics": ["revenue"], "bogus": 1}, 404, "unknown_name"),
+        ({"metrics": ["revenue"], "bogus": 1}, 400, "unknown_name"),
         ({"metrics": "revenue"}, 400, "invalid_argument"),
         ({"metrics": ["revenue"], "filters": {"field": "region", "op": "is", "value": 1}}, 400, "invalid_filter"),
     ],
@@ -85,7 +85,7 @@ def test_an_empty_body_means_no_arguments(http: httpx2.Client) -> None:
 
 def test_a_body_that_is_too_large_is_turned_away(http: httpx2.Client, running: Running) -> None:
     big = json.dumps({"query": "x" * running.settings.max_request_bytes})
-    assert http.post("/api/tools/discover", content=big).status_code == 400
+    assert http.post("/api/tools/discover", content=big).status_code == 413
     assert http.post("/mcp", content=big, headers=MCP_HEADERS).status_code == 413
 
 

@@ -26,11 +26,12 @@ from mcp_server.session import Caller, Session
 from mcp_server.tool import Tool
 from semantic_layer.policy import Policy
 from semantic_layer.policy_file import policy_to_json
-from tests.mcp_server.callers import EU, PUBLIC, Asker
+from tests.mcp_server.callers import EU, OPERATOR, PUBLIC, Asker
 from tests.mcp_server.running import running_server
 from tests.workspace_factory import BuiltWorkspace
 
 PATIENCE_SECONDS = 10.0
+JOB_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -46,11 +47,11 @@ def own_service(own: BuiltWorkspace) -> Iterator[Service]:
         yield opened
 
 
-def eventually(holds: Callable[[], bool]) -> float:
-    """Seconds until it holds. Fails after PATIENCE_SECONDS."""
+def eventually(holds: Callable[[], bool], patience: float = PATIENCE_SECONDS) -> float:
+    """Seconds until it holds. Fails when the patience is at its end."""
     started = time.monotonic()
     while not holds():
-        assert time.monotonic() - started < PATIENCE_SECONDS, "it never came true"
+        assert time.monotonic() - started < patience, "it never came true"
         threading.Event().wait(0.01)
     return time.monotonic() - started
 
@@ -106,11 +107,13 @@ def test_a_revoked_right_is_gone_from_the_next_call_also_for_open_cursors(
     own: BuiltWorkspace, own_service: Service
 ) -> None:
     ask = Asker(own_service)
-    first = ask.ok(EU, "search", question="boots", limit=1)
+    first = ask.ok(EU, "search", question="boots", products=["handbook"], limit=1)
     assert first.page is not None
     Ledger(own.home).publish_policies({"handbook": policy_to_json(Policy("handbook"))}, by="test")
-    after = ask(EU, "search", question="boots", limit=1, cursor=first.page.next_cursor)
-    assert not after.data.get("hits")
+    asked = {"question": "boots", "products": ["handbook"], "limit": 1}
+    after = ask(EU, "search", **asked, cursor=first.page.next_cursor)
+    assert after.error is not None
+    assert after.error.code == "unknown_name"
     assert "handbook" not in str(ask.ok(EU, "discover").data)
     assert ask(EU, "fetch", ref=first.data["hits"][0]["ref"]).error is not None
 
@@ -226,3 +229,21 @@ def test_the_serving_process_imports_neither_torch_nor_the_tools_of_ingestion(ow
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_an_operators_job_is_run_by_the_worker_beside_the_server(own: BuiltWorkspace) -> None:
+    page = own.root / "products/handbook/data/returns.md"
+    page.write_text(page.read_text().replace("30 days", "90 days"))
+    worker = serving_settings(own.door, worker=True).worker_command
+    with running_server(own, worker_command=worker) as running:
+        headers = {"Authorization": f"Bearer {running.token(OPERATOR)}"}
+        with httpx2.Client(base_url=running.origin, headers=headers, timeout=30) as http:
+            handle = http.post("/api/tools/ingest", json={"products": ["handbook"]}).json()["data"]["job"]["job"]
+
+            def state() -> str:
+                return http.post("/api/tools/status", json={"job": handle}).json()["data"]["job"]["state"]
+
+            eventually(lambda: state() not in ("queued", "running"), JOB_SECONDS)
+            assert state() == "succeeded"
+        with httpx2.Client(base_url=running.origin, timeout=30) as http:
+            eventually(lambda: "90 days" in windows_of(http))

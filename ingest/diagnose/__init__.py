@@ -1,0 +1,1 @@
+"""What `wellhead doctor` looks at: the machine, the home, and the workspace with its sources."""

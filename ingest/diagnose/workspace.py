@@ -1,0 +1,90 @@
+"""The workspace: its files, the variables that its contracts name, and whether every source can be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from evals.cases import suite_problems
+from indexes.postgres.connection import connect, server_dsn, shown
+from ingest.diagnose.finding import Finding, attempt, failed
+from ingest.sources.local import find_files
+from semantic_layer.environment import filled, variables_in
+from semantic_layer.errors import InvalidWorkspace, WellheadError
+from semantic_layer.product import DataProduct, Server
+from semantic_layer.settings import WorkspaceSettings
+from semantic_layer.workspace import Workspace, load_workspace
+
+
+def look_at_workspace(
+    root: Path, settings: WorkspaceSettings, environment: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Every finding about what the team edits, and about the sources that its contracts name."""
+    try:
+        workspace = _loaded(root, settings)
+    except WellheadError as error:
+        yield failed("workspace", error)
+        return
+    warnings = len(workspace.warnings)
+    counted = f"{len(workspace.products)} products without a mistake"
+    if warnings:
+        yield Finding("workspace", "warn", f"{counted}, {warnings} warnings", "Run `wellhead validate`.")
+    else:
+        yield Finding("workspace", "ok", counted)
+    for name, folder in workspace.products.items():
+        for server in folder.product.servers:
+            unset = [one for one in _variables(server) if not environment.get(one)]
+            yield from (_unset(name, server, variable) for variable in unset)
+            if not unset:
+                yield _source(folder.product, server, environment)
+
+
+def _loaded(root: Path, settings: WorkspaceSettings) -> Workspace:
+    workspace = load_workspace(root, settings=settings)
+    problems = [
+        problem
+        for name, folder in workspace.products.items()
+        if folder.evals_path is not None
+        for problem in suite_problems(
+            folder.evals_path, name, shown_as=folder.evals_path.relative_to(root).as_posix()
+        )
+    ]
+    if problems:
+        raise InvalidWorkspace(problems, root=root)
+    return workspace
+
+
+def _variables(server: Server) -> tuple[str, ...]:
+    """The environment variables that a server's path and options name, each once."""
+    texts = [server.path, *map(str, server.options.values())]
+    return tuple(dict.fromkeys(name for text in texts for name in variables_in(text)))
+
+
+def _unset(product: str, server: Server, variable: str) -> Finding:
+    said = f"{product}: server {server.name!r} needs the environment variable {variable}, which is not set."
+    return Finding(f"variable {variable}", "fail", said, f"Set it: export {variable}=…")
+
+
+def _source(product: DataProduct, server: Server, environment: Mapping[str, str]) -> Finding:
+    check = f"source {product.name}.{server.name}"
+    if server.type == "postgres":
+        return attempt(check, lambda: _postgres(server, environment))
+    if server.type == "local":
+        return attempt(check, lambda: _local(product, server, environment))
+    said = f"a server of type {server.type!r} cannot be read."
+    return Finding(check, "fail", said, "Use local (files) or postgres.", exit_code=3)
+
+
+def _postgres(server: Server, environment: Mapping[str, str]) -> str:
+    dsn = server_dsn(server, environment)
+    connect(dsn).close()
+    return f"PostgreSQL answers: {shown(dsn)}"
+
+
+def _local(product: DataProduct, server: Server, environment: Mapping[str, str]) -> str:
+    """How many files its datasets find. Raises SourceFailed naming a dataset that finds none."""
+    path = filled(server.path, environment, where=f"server {server.name!r}")
+    folder = Path(product.folder) / path.removeprefix("file://")
+    held = [dataset for dataset in product.datasets if product.server(dataset.server) == server]
+    files = [file for dataset in held for file in find_files(dataset, folder)]
+    return f"{len(files):,} files, {sum(file.bytes for file in files) / 2**20:,.1f} MiB"

@@ -20,6 +20,8 @@ import click
 
 from mcp_server.opening import serving
 from mcp_server.problem import status_of
+from mcp_server.prompts import PROMPTS
+from mcp_server.resources import TEMPLATES
 from mcp_server.settings import ServingSettings
 from mcp_server.tool import OUTPUT_SCHEMA, Tool
 from semantic_layer.errors import InvalidWorkspace, Refused, UnknownName, WellheadError
@@ -31,7 +33,7 @@ GENERATED = "<!-- Written by docs/generate.py from the code: change that, then r
 PACKAGES = ("semantic_layer", "indexes", "evals", "ingest", "mcp_server", "examples")
 
 ADVICE: Mapping[str, str] = {
-    "failed": "Read the sentence; it names what failed.",
+    "failed": "The sentence names what failed, and the hint the next step.",
     "invalid_argument": "Change the argument that the sentence names to what the hint shows.",
     "invalid_filter": "Use an operator and a value that fit the field: see [Filters](product-files.md#filters).",
     "unknown_name": (
@@ -60,9 +62,9 @@ ADVICE: Mapping[str, str] = {
     "gate_failed": "What was live stays live. Mend the data, or the contract or evaluation case that is named.",
     "out_of_space": "Free some space and run the same command again: it goes on from what was finished.",
     "invalid_workspace": "Every mistake is listed with file and line. Mend them and run `wellhead validate`.",
-    "cancelled": "The caller went away or asked to stop, and the work ended. Ask again if it is still wanted.",
+    "cancelled": "Ask again if the answer is still wanted.",
     "internal": "A mistake of ours. Report it with the audit id; the server's log has the rest under that id.",
-    "demo_failed": "The demo did not show what it is there to show. Run `wellhead doctor`, then the demo again.",
+    "demo_failed": "Run `wellhead doctor`, mend what it names, then run the demo again.",
 }
 """What to do about each error, by its code."""
 
@@ -198,6 +200,7 @@ def errors_page() -> str:
     ]
     for kind in kinds:
         said = inspect.cleandoc(kind.__doc__ or "")
+        said = said.partition("\n\n")[0] if kind is WellheadError else said
         lines += ["", f"## {kind.code}", "", said, "", f"**What to do.** {ADVICE[kind.code]}"]
     return "\n".join(lines) + "\n"
 
@@ -230,6 +233,14 @@ def tools_page() -> str:
     ]
     for tool in tools:
         lines += ["", *_tool(tool)]
+    lines += ["", "## Resources", "", "Whatever an answer refers to can be read as a resource, decided anew:", ""]
+    lines += _table(("Template", ""), [(f"`{one.uri_template}`", one.description or "") for one in TEMPLATES])
+    prompts = [one.described() for one in PROMPTS.values()]
+    rows = [
+        (f"`{one.name}`", one.description or "", ", ".join(f"`{a.name}`" for a in one.arguments or ()))
+        for one in prompts
+    ]
+    lines += ["", "## Prompts", "", *_table(("Prompt", "", "Arguments"), rows)]
     return "\n".join(lines) + "\n"
 
 

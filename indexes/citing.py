@@ -14,7 +14,7 @@ from indexes.fusion import Fused
 from indexes.legs import Run, place_and_number
 from indexes.question import Question
 from indexes.scope import Scope
-from indexes.visibility import carried_columns, shown_columns
+from indexes.visibility import shown_columns
 from semantic_layer.predicate import evaluate
 from semantic_layer.product import Dataset
 
@@ -38,14 +38,11 @@ def passages(run: Run, fused: Fused) -> list[Passage]:
     places, numbers = place_and_number(fused.numbers[:end])
     for place, scope in enumerate(run.scopes):
         mine: list[int] = np.flatnonzero(places == place).tolist()
-        chunks = scope.generation.tables.texts(numbers[mine].tolist())
-        rows = _rows(scope, chunks)
-        for at, chunk in zip(mine, chunks, strict=True):
-            row = rows[chunk.number]
+        read = scope.generation.tables.passages(numbers[mine].tolist())
+        for at, (chunk, row) in zip(mine, read, strict=True):
             if evaluate(scope.where[chunk.dataset], row) is True:
-                found.append(
-                    Passage(scope, chunk, row, float(fused.scores[at]), float(fused.dense[at]), _by_leg(fused, at))
-                )
+                scores = (float(fused.scores[at]), float(fused.dense[at]))
+                found.append(Passage(scope, chunk, row, *scores, _by_leg(fused, at)))
             else:
                 run.notes.append(f"{scope.grant.product!r}: a passage failed the check against its own row.")
     return sorted(found, key=lambda one: (-one.score, math.isnan(one.dense), -one.dense, one.chunk.id))
@@ -57,16 +54,6 @@ def _end_of_ties(fused: Fused, wanted: int) -> int:
     while 0 < end < len(fused.numbers) and fused.scores[end] == fused.scores[end - 1]:
         end += 1
     return end
-
-
-def _rows(scope: Scope, chunks: Sequence[Chunk]) -> dict[int, dict[str, Any]]:
-    """What each chunk carries, by chunk number; one statement a dataset."""
-    rows: dict[int, dict[str, Any]] = {}
-    for name in dict.fromkeys(chunk.dataset for chunk in chunks):
-        numbers = [chunk.number for chunk in chunks if chunk.dataset == name]
-        columns = list(carried_columns(_dataset(scope, name)))
-        rows.update(zip(numbers, scope.generation.tables.attributes(name, numbers, columns), strict=True))
-    return rows
 
 
 def _by_leg(fused: Fused, at: int) -> dict[str, tuple[int, float]]:

@@ -327,8 +327,9 @@ def _open_session(graph: Path) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Without VNNI int8 products overflow their 16-bit sums; this takes the slower right way there, and only there.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if not has_vnni():
+        # There int8 products overflow their 16-bit sums; this is the slower way that does not.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(os.fspath(graph), options, providers=["CPUExecutionProvider"])
 
 

@@ -152,8 +152,8 @@ class TableReader(Protocol):
         """The chunks of these numbers, in the order asked."""
         ...
 
-    def attributes(self, dataset: str, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """The filterable columns of these chunks, in the order asked."""
+    def passages(self, numbers: Sequence[int]) -> list[tuple[Chunk, dict[str, Any]]]:
+        """The chunks of these numbers with the columns each carries from its row, in the order asked."""
         ...
 
     def allowed(self, where: Mapping[str, Predicate]) -> Allowed:

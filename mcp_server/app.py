@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI, Request
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
@@ -23,7 +24,7 @@ from mcp_server.overload import RefuseOverload
 from mcp_server.problem import MEDIA_TYPE
 from mcp_server.protocol import Context, build_server
 from mcp_server.refresher import refreshing
-from mcp_server.rest import rest_routes
+from mcp_server.rest import COMPONENTS, rest_routes
 from mcp_server.runner import CallRunner
 from mcp_server.service import Service
 from mcp_server.session import Caller
@@ -31,6 +32,16 @@ from mcp_server.worker import working
 
 SPARE_REQUESTS = 16
 """Requests beyond those running and waiting that may be in flight: lists, health, slow bodies."""
+
+
+class WellheadApp(FastAPI):
+    """The application; its OpenAPI document holds each schema once."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document."""
+        document = super().openapi()
+        document.setdefault("components", {}).update(COMPONENTS)
+        return document
 
 
 def build_app(service: Service) -> FastAPI:
@@ -54,7 +65,7 @@ def build_app(service: Service) -> FastAPI:
         ):
             yield
 
-    app = FastAPI(
+    app = WellheadApp(
         title="Wellhead",
         description="Governed data products: every answer carries a receipt.",
         version=version("wellhead"),

@@ -35,6 +35,15 @@ _PROBLEM_SCHEMA: Mapping[str, Any] = {
     },
     "required": ["type", "title", "status", "detail", "code", "retryable"],
 }
+COMPONENTS: Mapping[str, Any] = {
+    "schemas": {
+        "Answer": {name: value for name, value in ANSWER_SCHEMA.items() if name != "$schema"},
+        "Problem": _PROBLEM_SCHEMA,
+    },
+    "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+}
+"""What the paths of the OpenAPI document refer to."""
+
 _FAILURES = {
     "400": "An argument cannot be used as given.",
     "401": "No usable credential.",
@@ -121,12 +130,12 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _openapi(tool: Tool) -> dict[str, Any]:
-    failure = {MEDIA_TYPE: {"schema": dict(_PROBLEM_SCHEMA)}}
-    schema = {name: value for name, value in ANSWER_SCHEMA.items() if name != "$schema"}
+    failure = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}}
     responses: dict[str, Any] = {
         code: {"description": words, "content": failure} for code, words in _FAILURES.items()
     }
-    responses["200"] = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
+    responses["200"] = {"description": "The answer.", "content": answer}
     return {
         "requestBody": {
             "required": True,

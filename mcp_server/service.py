@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from indexes.duck.workers import Cancellation
-from indexes.library import Library
+from indexes.library import Library, Snapshot
 from mcp_server.answer import Answer, answer_of_error
 from mcp_server.arguments import parse_arguments
 from mcp_server.audit import AuditLog, new_audit_id
@@ -96,23 +96,30 @@ class Service:
         deadline: Deadline,
         cancellation: Cancellation,
     ) -> Answer:
-        audit_id, revision = new_audit_id(), 0
+        bare = Receipt(new_audit_id())
         try:
             typed = parse_arguments(tool.arguments, asked)
             with self.library.pin() as snapshot:
-                revision = snapshot.policy_revision
+                bare = _bare_receipt(bare.audit_id, snapshot)
                 session = Session(
-                    caller, snapshot, audit_id, deadline, self.cursors, tool.name, asked, cancellation=cancellation
+                    caller,
+                    snapshot,
+                    bare.audit_id,
+                    deadline,
+                    self.cursors,
+                    tool.name,
+                    asked,
+                    cancellation=cancellation,
                 )
                 return replace(tool.run(session, typed), fence=session.fence)
         except WellheadError as error:
-            return answer_of_error(error, _bare_receipt(audit_id, revision))
+            return answer_of_error(error, bare)
         except Exception:
-            log.exception("call %s of tool %r failed", audit_id, tool.name)
+            log.exception("call %s of tool %r failed", bare.audit_id, tool.name)
             failure = InternalFailure(
-                "the server made a mistake.", hint=f"Its log names it by audit id {audit_id}."
+                "the server made a mistake.", hint=f"Its log names it by audit id {bare.audit_id}."
             )
-            return answer_of_error(failure, _bare_receipt(audit_id, revision))
+            return answer_of_error(failure, bare)
 
     def _recorded(self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer) -> Answer:
         try:
@@ -122,8 +129,10 @@ class Service:
         return answer
 
 
-def _bare_receipt(audit_id: str, policy_revision: int) -> Receipt:
-    return Receipt(audit_id, policy=PolicyNote(policy_revision))
+def _bare_receipt(audit_id: str, snapshot: Snapshot) -> Receipt:
+    """What a refusal or failure stands on: the edition and the policy that decided it."""
+    edition = snapshot.edition
+    return Receipt(audit_id, edition.number, as_of=edition.at, policy=PolicyNote(snapshot.policy_revision))
 
 
 def _record(caller: Caller, tool: str, asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:

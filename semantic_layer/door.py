@@ -35,7 +35,7 @@ OTHERS = (
     "WELLHEAD_REQUIRE_ENGINES",
     "WELLHEAD_TOKEN",
 )
-"""Variables that other readers own: the launcher, the tests, the device choice, a contract's `${NAME}`, MCP clients."""
+"""Variables that others read: the launcher, the tests, MCP clients, the device choice, a contract's `${NAME}`."""
 
 
 class Door:

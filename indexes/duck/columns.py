@@ -257,3 +257,28 @@ _CONVERTERS: Mapping[ColumnType, Callable[[Any], Any]] = {
     ColumnType.TIME: _time,
     ColumnType.OBJECT: _object,
 }
+
+
+def to_json(value: Any) -> Any:
+    """A cell as JSON holds it: decimals and moments as text."""
+    if isinstance(value, list):
+        return [to_json(item) for item in cast("list[Any]", value)]
+    if isinstance(value, (Decimal, date, time)):
+        return str(value) if isinstance(value, Decimal) else value.isoformat()
+    return value
+
+
+def json_decoder(column: Column) -> Callable[[Any], Any] | None:
+    """How a cell comes back from `to_json`; None where JSON holds it as it is. Timestamps are aware, in UTC."""
+    decode = _DECODERS.get((column.items or ColumnType.STRING) if column.type is ColumnType.ARRAY else column.type)
+    if decode is None or column.type is not ColumnType.ARRAY:
+        return decode
+    return lambda cell: [item if item is None else decode(item) for item in cell]
+
+
+_DECODERS: Mapping[ColumnType, Callable[[Any], Any]] = {
+    ColumnType.DECIMAL: Decimal,
+    ColumnType.DATE: date.fromisoformat,
+    ColumnType.TIME: time.fromisoformat,
+    ColumnType.TIMESTAMP: lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC),
+}

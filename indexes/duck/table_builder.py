@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from indexes.document import Chunk, Document
-from indexes.duck.columns import BadCell, arrow_array, expected, sql_type
+from indexes.duck.columns import BadCell, arrow_array, expected, sql_type, to_json
 from indexes.duck.connection import disk_full_named, open_stage, quoted
 from indexes.duck.tables import CHUNK_COLUMNS, NUMBER, attributes_table
 from indexes.visibility import TEXT_COLUMN, carried_columns
@@ -128,6 +129,13 @@ class TableBuilder:
         """
         if [chunk.number for chunk in chunks] != list(range(self._chunks, self._chunks + len(chunks))):
             raise ValueError(f"chunk numbers must go on from {self._chunks}")
+        carried = [""] * len(chunks)
+        for dataset in self._product.datasets:
+            mine = [place for place, chunk in enumerate(chunks) if chunk.dataset == dataset.name]
+            if mine:
+                cells = self._add_attributes(dataset, [(chunks[place], attributes[place]) for place in mine])
+                for place, cell in zip(mine, cells, strict=True):
+                    carried[place] = cell
         values = (
             [chunk.number for chunk in chunks],
             [chunk.id for chunk in chunks],
@@ -141,30 +149,28 @@ class TableBuilder:
             [chunk.page for chunk in chunks],
             [list(chunk.headings) for chunk in chunks],
             [chunk.text_column for chunk in chunks],
+            carried,
         )
         self._insert_typed("wh.chunks", CHUNK_COLUMNS, values)
         self._chunks += len(chunks)
-        for dataset in self._product.datasets:
-            mine = [
-                (chunk, row)
-                for chunk, row in zip(chunks, attributes, strict=True)
-                if chunk.dataset == dataset.name
-            ]
-            if mine:
-                self._add_attributes(dataset, mine)
 
-    def _add_attributes(self, dataset: Dataset, carried: Sequence[tuple[Chunk, Row]]) -> None:
+    def _add_attributes(self, dataset: Dataset, carried: Sequence[tuple[Chunk, Row]]) -> list[str]:
+        """Write what these chunks carry, and return it as JSON objects, one a chunk."""
         columns = carried_columns(dataset)
-        arrays: list[Any] = [pa.array([chunk.number for chunk, _ in carried], pa.int32())]
+        arrays: dict[str, Any] = {}
         for name, column in columns.items():
             values = [chunk.text_column if name == TEXT_COLUMN else row.get(name) for chunk, row in carried]
-            array, misfits = arrow_array(column, values)
+            arrays[name], misfits = arrow_array(column, values)
             for position, value in misfits.items():
                 document = carried[position][0].document
                 raise BadCell(f"{dataset.name} {document!r}", 1, name, value, expected(column)).error()
-            arrays.append(array)
-        table = pa.table(arrays, names=["wh.n", *columns])
+        numbers = pa.array([chunk.number for chunk, _ in carried], pa.int32())
+        table = pa.table([numbers, *arrays.values()], names=["wh.n", *arrays])
         self._write(attributes_table(self._product, dataset.name), table)
+        cells = zip(*(array.to_pylist() for array in arrays.values()), strict=True)
+        return [
+            json.dumps(dict(zip(columns, map(to_json, row), strict=True)), ensure_ascii=False) for row in cells
+        ]
 
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement on what was built so far, for contract and quality checks; it reaches no file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from indexes.document import Chunk
+from indexes.duck.columns import json_decoder
 from indexes.duck.connection import Connection, open_sealed, quoted
 from indexes.ports import Allowed, Numbers
 from indexes.visibility import carried_columns
@@ -33,13 +34,14 @@ CHUNK_COLUMNS = (
     ("page", "INTEGER"),
     ("headings", "VARCHAR[]"),
     ("text_column", "VARCHAR"),
+    ("carried", "VARCHAR"),
 )
-"""The table wh.chunks, in the order of Chunk's fields."""
+"""The table wh.chunks: Chunk's fields in order, then what the chunk carries as a JSON object."""
 
 NUMBER = '"wh.n"'
 """The chunk's number in a table of attributes, quoted; no column of a contract can have its name."""
 
-_SELECT_CHUNKS = f"SELECT {', '.join(name for name, _ in CHUNK_COLUMNS)} FROM wh.chunks WHERE n IN "
+_SELECT_CHUNKS = f"SELECT {', '.join(name for name, _ in CHUNK_COLUMNS)} FROM wh.chunks WHERE n IN"
 
 
 def attributes_table(product: DataProduct, dataset: str) -> str:
@@ -53,6 +55,7 @@ class DuckTables:
     def __init__(self, path: Path, product: DataProduct) -> None:
         self._product = product
         self._connection = open_sealed(path)
+        self._decoders = {dataset.name: _decoders(dataset) for dataset in product.datasets}
         self._cursors: list[Connection] = []
         self._of_thread = threading.local()
         self._lock = threading.Lock()
@@ -66,24 +69,24 @@ class DuckTables:
 
     def texts(self, numbers: Sequence[int]) -> list[Chunk]:
         """The chunks of these numbers, in the order asked; one statement. A number twice is a chunk twice."""
+        return [chunk for chunk, _ in self.passages(numbers)]
+
+    def passages(self, numbers: Sequence[int]) -> list[tuple[Chunk, dict[str, Any]]]:
+        """The chunks of these numbers with the columns they carry, in the order asked; one statement."""
         if not numbers:
             return []
-        found = self._cursor().execute(_SELECT_CHUNKS + _listed(numbers)).fetchall()
-        chunks = {row[0]: _chunk(row) for row in found}
+        # As parameters each number would cost DuckDB's Python a failed import of pandas.
+        listed = ", ".join(str(int(number)) for number in numbers)
+        found = self._cursor().execute(f"{_SELECT_CHUNKS} ({listed})").fetchall()
+        chunks = {row[0]: (_chunk(row[:-1]), self._carried(row[2], row[-1])) for row in found}
         return [chunks[number] for number in numbers]
 
-    def attributes(self, dataset: str, numbers: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """These columns of these chunks, in the order asked. Raises UnknownName for one that is not carried."""
-        carried = carried_columns(self._dataset(dataset))
-        asked = [_known(column, carried) for column in columns]
-        if not numbers:
-            return []
-        names = ", ".join([NUMBER, *(quoted(column.name) for column in asked)])
-        table = attributes_table(self._product, dataset)
-        statement = f"SELECT {names} FROM {table} WHERE {NUMBER} IN {_listed(numbers)}"
-        found = self._cursor().execute(statement).fetchall()
-        rows = {row[0]: _row(asked, row[1:]) for row in found}
-        return [rows[number] for number in numbers]
+    def _carried(self, dataset: str, text: str) -> dict[str, Any]:
+        cells: dict[str, Any] = json.loads(text)
+        for name, decode in self._decoders[dataset]:
+            if cells[name] is not None:
+                cells[name] = decode(cells[name])
+        return cells
 
     def allowed(self, where: Mapping[str, Predicate]) -> Allowed:
         """Chunk numbers whose dataset is a key of `where` and whose columns make its predicate TRUE."""
@@ -156,9 +159,9 @@ class DuckTables:
         return dataset
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    """Chunk numbers as an SQL list. As parameters each would cost DuckDB's Python a failed import of pandas."""
-    return f"({', '.join(str(int(number)) for number in numbers)})"
+def _decoders(dataset: Dataset) -> list[tuple[str, Callable[[Any], Any]]]:
+    found = ((name, json_decoder(column)) for name, column in carried_columns(dataset).items())
+    return [(name, decode) for name, decode in found if decode is not None]
 
 
 def _chunk(row: Sequence[Any]) -> Chunk:

@@ -64,8 +64,9 @@ def infer_columns(
         full = seen.filled == profile.rows
         unique = not seen.repeated and seen.filled > 1 and column.type in (ColumnType.STRING, ColumnType.INTEGER)
         columns.append(replace(column, required=full and proven, unique=unique and full and profile.complete))
-        if seen.almost and not column.personal and not _is_code(seen.source):
-            notes.append(f"{name} {seen.almost}")
+        almost = seen.texts.almost if column.type is ColumnType.STRING else ""
+        if almost and not column.personal and not _is_code(seen.source):
+            notes.append(f"{name} {almost}")
         if column.personal_text:
             notes.append(f"{name} has e-mail addresses or accounts in its texts: personal, not searched")
     return _titled(_keyed(columns)), tuple(notes)
@@ -75,8 +76,8 @@ def _column(seen: ColumnProfile, name: str, kind: ColumnType, dataset: str, *, n
     by_name = personal_by_name(_shown(seen.source), dataset)
     if kind in _NUMERIC and ColumnType.STRING in seen.kinds and _is_code(seen.source):
         kind = ColumnType.STRING
-    prose = seen.is_prose and kind is ColumnType.STRING
-    personal = by_name or seen.holds_personal
+    prose = seen.texts.are_prose and kind is ColumnType.STRING
+    personal = by_name or seen.texts.are_personal
     plain = f"$.{name}" if nested else name
     return InferredColumn(
         name=name,

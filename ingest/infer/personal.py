@@ -40,7 +40,9 @@ _VALUES = (
     re.compile(r"\(?0[0-9]{1,5}\)?[ /-][0-9][0-9 -]{4,14}"),
     re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}"),
 )
-_INSIDE = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}|\b[A-Z]{2}[0-9]{2}( ?[A-Z0-9]{4}){3,7}\b")
+_ADDRESS = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}\.[A-Za-z]{2,}")
+_ACCOUNT = re.compile(r"\b[A-Z]{2}[0-9]{2}( ?[A-Z0-9]{4}){3,7}\b")
+_LONGEST = 80
 
 
 def personal_by_name(column: str, dataset: str) -> bool:
@@ -53,9 +55,12 @@ def personal_by_name(column: str, dataset: str) -> bool:
 
 def personal_value(text: str) -> bool:
     """Whether a whole value is an e-mail address, IBAN, social security number, telephone number or IP address."""
-    return any(pattern.fullmatch(text) for pattern in _VALUES)
+    stripped = text.strip()
+    if len(stripped) > _LONGEST or stripped.isalpha() or stripped.isdecimal():
+        return False
+    return any(pattern.fullmatch(stripped) for pattern in _VALUES)
 
 
 def personal_inside(text: str) -> bool:
     """Whether an e-mail address or IBAN stands somewhere in a longer text."""
-    return _INSIDE.search(text) is not None
+    return ("@" in text and _ADDRESS.search(text) is not None) or _ACCOUNT.search(text) is not None

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ingest.infer.kinds import EVERY, PREFERENCE, Kinds, kinds_of, near_miss
-from ingest.infer.personal import personal_inside, personal_value
+from ingest.infer.kinds import EVERY, PREFERENCE, Kinds, kinds_of
+from ingest.infer.signs import TextSigns
 from semantic_layer.product import ColumnType
 
 MOST_ROWS = 200_000
-"""So many rows are looked at; what holds of all of them is only claimed where there are no more."""
+"""So many rows are looked at; where there are more, only the likeliest key is claimed, which the ingest checks."""
 
-_LONG_TEXT = 100
-_INSIDE_SHARE = 0.01
-_PERSONAL_SHARE = 0.2
-_NEARLY = 0.8
 _FRACTION = re.compile(r"[+-]?([0-9]*)\.([0-9]*)")
 
 
@@ -31,14 +26,9 @@ class ColumnProfile:
     kinds: Kinds = EVERY
     items: Kinds = EVERY
     filled: int = 0
-    longest: int = 0
-    words: int = 0
-    personal: int = 0
-    personal_inside: int = 0
+    texts: TextSigns = field(default_factory=TextSigns)
     scales: set[int] = field(default_factory=set[int])
     digits: int = 0
-    near: Counter[str] = field(default_factory=Counter[str])
-    odd_one: str = ""
     repeated: bool = False
     _seen: set[Any] = field(default_factory=set[Any])
 
@@ -47,7 +37,8 @@ class ColumnProfile:
         if value is None or value == "":
             return
         self.filled += 1
-        self.kinds &= kinds_of(value, untyped=untyped)
+        if len(self.kinds) > 1 or not isinstance(value, str):
+            self.kinds &= kinds_of(value, untyped=untyped)
         if isinstance(value, list):
             for item in value:
                 self.items &= kinds_of(item, untyped=untyped) if item is not None else EVERY
@@ -58,13 +49,7 @@ class ColumnProfile:
         text = str(value)
         self._add_digits(value, text)
         if isinstance(value, str):
-            self.longest = max(self.longest, len(text))
-            self.words += len(text.split()) if len(text) > 20 else 1
-            near = near_miss(text.strip())
-            self.near[near] += 1
-            self.odd_one = self.odd_one if near else text[:40]
-            self.personal += len(text) <= 80 and personal_value(text.strip())
-            self.personal_inside += personal_inside(text)
+            self.texts.add(value)
         if not self.repeated:
             key = hash(text) if len(text) > 16 else text
             self.repeated = key in self._seen
@@ -86,36 +71,11 @@ class ColumnProfile:
         return next((kind for kind in PREFERENCE if kind in self.kinds), None)
 
     @property
-    def almost(self) -> str:
-        """What a column of text nearly is, in words for a person; empty where it is plainly text."""
-        near, count = next(iter(self.near.most_common(1)), ("", 0))
-        if self.type is not ColumnType.STRING or not near or count < _NEARLY * self.filled:
-            return ""
-        but = f", but for values such as {self.odd_one!r}" if count < self.filled else ""
-        return f"holds {near}{but}, and stays text"
-
-    @property
     def item_type(self) -> ColumnType:
         """The same of an array's elements."""
         if self.items == EVERY:
             return ColumnType.STRING
         return next((kind for kind in PREFERENCE if kind in self.items), ColumnType.OBJECT)
-
-    @property
-    def is_prose(self) -> bool:
-        """Whether people wrote sentences here: worth searching by meaning."""
-        if self.type is not ColumnType.STRING or not self.filled:
-            return False
-        average = self.words / self.filled
-        return average >= 8 or (average >= 4 and self.longest >= _LONG_TEXT)
-
-    @property
-    def holds_personal(self) -> bool:
-        """Whether its values are personal, or enough of its texts hold an address or account."""
-        if not self.filled:
-            return False
-        whole, inside = self.personal / self.filled, self.personal_inside / self.filled
-        return whole >= _PERSONAL_SHARE or inside > _INSIDE_SHARE
 
 
 @dataclass(frozen=True)

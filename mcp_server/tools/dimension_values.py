@@ -12,6 +12,7 @@ from mcp_server.arguments import Arguments
 from mcp_server.fence import one_line
 from mcp_server.session import Session
 from mcp_server.tool import Tool
+from mcp_server.tools.query_metrics import one_statement
 from semantic_layer.policy import Action
 
 
@@ -43,7 +44,7 @@ def dimension_values_tool(time_zone: str) -> Tool:
         end = offset + len(found.values)
         following = session.cursor(end, list(existing)) if end < found.total else ""
         receipt = session.receipt(
-            {name: grants[name] for name in found.products}, rows=len(found.values), sql=found.sql
+            {name: grants[name] for name in found.products}, rows=len(found.values), sql=one_statement(found.sql)
         )
         shown = [one_line(str(plain(value)), 80) for value in found.values]
         return Answer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -16,6 +17,8 @@ from mcp_server.tool import Tool
 from semantic_layer.plan.plan import OutputColumn
 from semantic_layer.plan.query import MetricQuery
 from semantic_layer.policy import Action
+
+_INDENTED = re.compile(r"\s*\n\s*")
 
 
 class QueryMetricsArguments(Arguments):
@@ -68,7 +71,7 @@ def query_metrics_tool(time_zone: str) -> Tool:
             rows=len(found.rows),
             lineage=[metric_reference(product, metric) for product, metric in found.metrics],
             certification=_certification(session, found),
-            sql=found.sql,
+            sql=one_statement(found.sql),
             notes=found.notes,
         )
         return Answer(data, receipt, text_table(names, found.rows), Page(len(found.rows), following))
@@ -80,6 +83,11 @@ def query_metrics_tool(time_zone: str) -> Tool:
         QueryMetricsArguments,
         run,
     )
+
+
+def one_statement(sql: str) -> str:
+    """The statement on one line: agents pay for indentation too."""
+    return _INDENTED.sub(" ", sql)
 
 
 def _column(column: OutputColumn) -> dict[str, Any]:

@@ -44,21 +44,20 @@ def status_tool(jobs: JobStore) -> Tool:
 
 
 def _product_status(session: Session, generation: LiveGeneration) -> dict[str, Any]:
-    source = source_of(generation, session.now)
-    gates = [
-        {"gate": gate.get("gate", gate.get("name", "")), "passed": gate.get("passed")}
-        for gate in generation.manifest.gates
-    ]
-    return {
+    source, manifest = source_of(generation, session.now), generation.manifest
+    passed = sum(bool(gate.get("passed")) for gate in manifest.gates)
+    form: dict[str, Any] = {
         "product": source.product,
         "generation": source.generation,
         "freshness": source.freshness,
         "watermark": source.watermark,
         "sla": source.sla,
         "owner": source.owner,
-        "sealed_at": generation.manifest.created_at,
-        "gates": gates,
+        "sealed_at": manifest.created_at,
+        "gates_passed": passed,
+        "gates_warned": len(manifest.gates) - passed,
     }
+    return {name: value for name, value in form.items() if value not in ("", None)}
 
 
 def _job_status(session: Session, jobs: JobStore, job_id: str) -> Answer:

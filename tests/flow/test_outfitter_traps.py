@@ -20,7 +20,6 @@ from examples.outfitter.generate import POSTGRES_SCHEMA, generate, postgres_tabl
 from examples.outfitter.refresh_evals import PRODUCTS
 from indexes.library import Library, Snapshot
 from indexes.ports import Embedder
-from indexes.postgres.embedded import embedded_postgres
 from indexes.postgres.live import LiveRecords
 from indexes.postgres.load import load_tables
 from ingest.products import ingest_all
@@ -81,7 +80,7 @@ TRAPS = [
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+def workspace(tmp_path_factory: pytest.TempPathFactory, postgres_dsn: str) -> Path:
     """The five products sealed, without their evaluations as gates: here they are asked by the tests."""
     root = tmp_path_factory.mktemp("outfitter")
     for product in NUMBERS:
@@ -95,12 +94,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
     generate(root)
     for product in ("handbook", "support"):
         shutil.rmtree(root / "products" / product)
-    with embedded_postgres(tmp_path_factory.mktemp("postgres") / "data") as dsn:
-        load_tables(dsn, POSTGRES_SCHEMA, postgres_tables())
-        settings = IngestSettings(environment=dict(os.environ))
-        for product, outcome in ingest_all(load_workspace(root), NUMBERS, settings, by="test", progress=Silent()):
-            assert isinstance(outcome, RunReport), f"{product}: {outcome}"
-        yield root
+    load_tables(postgres_dsn, POSTGRES_SCHEMA, postgres_tables())
+    settings = IngestSettings(environment={**os.environ, "WELLHEAD_POSTGRES_DSN": postgres_dsn})
+    for product, outcome in ingest_all(load_workspace(root), NUMBERS, settings, by="test", progress=Silent()):
+        assert isinstance(outcome, RunReport), f"{product}: {outcome}"
+    return root
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ from indexes.duck.columns import BadCell
 from indexes.duck.connection import attach_sealed, open_sealed
 from indexes.duck.table_builder import TableBuilder
 from indexes.duck.tables import DuckTables
+from indexes.visibility import TEXT_COLUMN
 from semantic_layer.errors import CorruptGeneration, SourceFailed, UnknownName
 from semantic_layer.predicate import FALSE, TRUE, Compare, Contains, In, IsNull, Not, Range
 from semantic_layer.product import Column, ColumnType, DataProduct, Dataset
@@ -220,12 +222,19 @@ def test_texts_come_in_the_order_asked(tables: DuckTables) -> None:
 
 
 def test_chunks_carry_the_columns_of_their_row(tables: DuckTables) -> None:
-    assert tables.attributes("notes", [2, 0], ["region", "id"]) == [
-        {"region": "US", "id": 3},
-        {"region": "EU", "id": 1},
-    ]
-    with pytest.raises(UnknownName, match="body"):
-        tables.attributes("notes", [0], ["body"])
+    first, second = tables.passages([2, 0])
+    assert first == (CHUNKS[2], {"region": "US", "id": 3, TEXT_COLUMN: "body"})
+    assert second == (CHUNKS[0], {"region": "EU", "id": 1, TEXT_COLUMN: "body"})
+
+
+def test_carried_values_keep_their_types(tmp_path: Path) -> None:
+    product = replace(PRODUCT, datasets=(ORDERS,))
+    builder = TableBuilder(tmp_path / "tables.duckdb", product)
+    builder.add_chunks([chunk(0, "orders", "1", "x"), chunk(1, "orders", "2", "y")], [ROW, {"id": "2"}])
+    builder.seal()
+    (_, full), (_, sparse) = DuckTables(tmp_path / "tables.duckdb", product).passages([0, 1])
+    assert full == {**{name: value for name, value in ROW.items() if name != "extra"}, TEXT_COLUMN: ""}
+    assert {name: value for name, value in sparse.items() if value is not None} == {"id": 2, TEXT_COLUMN: ""}
 
 
 def test_only_chunks_whose_row_makes_the_filter_true_are_allowed(tables: DuckTables) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -157,6 +158,10 @@ def test_openapi_describes_every_tool_with_its_closed_arguments(http: httpx2.Cli
     schema = search["requestBody"]["content"]["application/json"]["schema"]
     assert schema["additionalProperties"] is False
     assert {"200", "400", "401", "403", "404", "503"} <= search["responses"].keys()
+    named = set(re.findall(r"#/components/(\w+)/(\w+)", json.dumps(document)))
+    assert named
+    assert all(name in document["components"][kind] for kind, name in named)
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
 def test_anonymous_and_its_name_mean_the_same_caller() -> None:

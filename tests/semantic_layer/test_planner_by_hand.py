@@ -50,12 +50,12 @@ def unique(key: int, *rest: st.SearchStrategy[Any]) -> st.SearchStrategy[list[An
 tables = st.fixed_dictionaries(
     {
         "shop.orders": st.lists(
-            st.tuples(st.integers(1, 9), KEYS | st.none(), KEYS | st.none(), WORDS, MOMENTS, AMOUNTS, WORDS),
-            max_size=7,
+            st.tuples(st.integers(1, 5), KEYS | st.none(), KEYS | st.none(), WORDS, MOMENTS, AMOUNTS, WORDS),
+            max_size=5,
             unique_by=lambda row: row[0],
         ),
         "shop.items": st.lists(
-            st.tuples(st.integers(1, 10), st.integers(1, 3), st.booleans() | st.none(), KEYS | st.none()),
+            st.tuples(st.integers(1, 6), st.integers(1, 3), st.booleans() | st.none(), KEYS | st.none()),
             max_size=8,
             unique_by=lambda row: row[:2],
         ),
@@ -112,9 +112,12 @@ def _fans(base: str, name: str) -> bool:
 
 @st.composite
 def questions(draw: st.DrawFn) -> dict[str, Any]:
-    metrics = draw(st.lists(st.sampled_from(sorted(BASES)), min_size=1, max_size=3, unique=True))
+    pool = sorted(BASES) if draw(st.booleans()) else sorted(name for name in BASES if BASES[name] == ["orders"])
+    metrics = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=3, unique=True))
     names = offered(metrics)
     dimensions = draw(st.lists(st.sampled_from(names), max_size=3, unique=True)) if names else []
+    if "item__food" in names and "item__food" not in dimensions and draw(st.booleans()):
+        dimensions = ["item__food", *dimensions[:2]]
     query: dict[str, Any] = {"metrics": metrics, "dimensions": dimensions}
     filterable = [name for name in names if "metric_time" not in name]
     if filterable and draw(st.booleans()):

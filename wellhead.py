@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "history": ("indexes.commands:history", "The editions: what changed, when and by whom."),
     "promote": ("indexes.commands:promote", "Make a sealed generation live."),
     "rollback": ("indexes.commands:rollback", "Make an earlier edition's generations live again."),
+    "discover": ("mcp_server.commands:discover", "What there is: products, metrics, dimensions."),
+    "describe": ("mcp_server.commands:describe", "What a product, dataset, column or metric means."),
     "search": ("mcp_server.commands:search", "Find passages."),
     "query": ("mcp_server.commands:query", "Query metrics."),
     "lookup": ("mcp_server.commands:lookup", "Fetch records by key or filter."),

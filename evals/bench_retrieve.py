@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
 
+from evals.bench_corpus import english_texts, near_vectors
 from indexes.document import Chunk, chunk_id, sha256_of
 from indexes.embedder import OnnxEmbedder, open_embedder
 from indexes.embedder_model import DEFAULT_MODEL
@@ -21,7 +20,6 @@ from indexes.engines import build_tables, build_text, build_vectors, open_tables
 from indexes.generation import TEXT, VECTORS, Manifest
 from indexes.ledger import Edition, Tombstones
 from indexes.library import LiveGeneration, Snapshot
-from indexes.ports import Vectors
 from indexes.question import Question
 from indexes.retrieve import retrieve
 from semantic_layer.catalog import Catalog, CatalogEntry
@@ -53,29 +51,13 @@ FILTERS: Mapping[str, Predicate] = {
 }
 
 
-def english_texts(rng: np.random.Generator, count: int) -> list[str]:
-    """Passages cut at random places from the English text that every Python brings: its language reference."""
-    words = [word for name in sorted(topics) for word in re.findall("[A-Za-z]+", topics[name])]
-    starts = rng.integers(0, len(words) - WORDS_A_CHUNK, count)
-    return [" ".join(words[start : start + WORDS_A_CHUNK]) for start in starts.tolist()]
-
-
-def near_vectors(rng: np.random.Generator, real: Vectors, count: int) -> Vectors:
-    """`count` unit vectors between real ones and their neighbours: clustered as real ones are."""
-    neighbours = np.argsort(-(real @ real.T), axis=1)[:, 1:9]
-    of = rng.integers(0, len(real), count)
-    other = neighbours[of, rng.integers(0, neighbours.shape[1], count)]
-    share = rng.random((count, 1)).astype(np.float32)
-    noise = rng.standard_normal((count, real.shape[1])).astype(np.float32) / np.float32(real.shape[1] ** 0.5)
-    vectors = real[of] * (1 - share) + real[other] * share + np.float32(0.35) * noise
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def build(folder: Path, chunks: int, embedder: OnnxEmbedder) -> tuple[LiveGeneration, list[str], dict[str, float]]:
+def build(
+    folder: Path, chunks: int, embedder: OnnxEmbedder, real_texts: int = BASE_TEXTS
+) -> tuple[LiveGeneration, list[str], dict[str, float]]:
     """A product of this many chunks, opened; questions for it; and the seconds each engine took to build."""
     rng = np.random.default_rng(SEED)
-    texts = english_texts(rng, chunks)
-    vectors = near_vectors(rng, embedder.embed([_start(text) for text in texts[:BASE_TEXTS]]), chunks)
+    texts = english_texts(rng, chunks, WORDS_A_CHUNK)
+    vectors = near_vectors(rng, embedder.embed([_start(text) for text in texts[:real_texts]]), chunks)
     for name in (VECTORS, TEXT):
         (folder / name).mkdir(parents=True)
     size = embedder.dimension
@@ -105,7 +87,7 @@ def build(folder: Path, chunks: int, embedder: OnnxEmbedder) -> tuple[LiveGenera
         embedder,
     )
     seconds["open"] = time.perf_counter() - started
-    return live, [_start(text, 8) for text in texts[:BASE_TEXTS]], seconds
+    return live, [_start(text, 8) for text in texts[:real_texts]], seconds
 
 
 def measure(live: LiveGeneration, questions: Sequence[str], repeats: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _UNSPACED = (
 )
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 _WORD = re.compile(r"[^\W_]+")
-_PHRASE = re.compile(r'"([^"]+)"|“([^”]+)”|„([^“”]+)[“”]|«([^»]+)»')
+_PHRASE = re.compile(r'(?<!\w)"([^"]+)"(?!\w)|“([^”]+)”|„([^“”]+)[“”]|«([^»]+)»')
 
 _SCRIPTS = (
     ("ru", re.compile("[\u0400-\u04ff]")),
@@ -67,7 +67,7 @@ def _bigrams(run: str) -> list[str]:
 
 
 def wanted_in(question: str) -> Wanted:
-    """The question's words, and its phrases in double quotes; an unclosed quote is only punctuation."""
+    """The question's words, and its phrases in double quotes; an unclosed quote or an inch mark is punctuation."""
     phrases = tuple(next(filter(None, found)) for found in _PHRASE.findall(question))
     return Wanted(question, tuple(phrase for phrase in phrases if _WORD.search(phrase)))
 

@@ -37,6 +37,19 @@ class Fused:
         """The `count` best."""
         return self.taken(np.arange(min(count, len(self.numbers))))
 
+    def rescored(self, dense: Scores, dense_weight: float) -> Fused:
+        """The first candidates, as many as `dense` has, with these dense scores, fused convexly anew.
+
+        Word scores stay stretched over their whole leg.
+        """
+        head = self.first(len(dense))
+        words = _stretched(self.sparse)[: len(dense)]
+        total = (dense_weight * _stretched(dense) + (1 - dense_weight) * words).astype(np.float32)
+        ranks = np.empty(len(dense), np.int64)
+        ranks[np.lexsort((head.numbers, -dense))] = np.arange(1, len(dense) + 1)
+        order = np.lexsort((head.numbers, -dense, -total))
+        return Fused(head.numbers, total, dense, head.sparse, ranks, head.sparse_ranks).taken(order)
+
     def taken(self, places: Numbers) -> Fused:
         """The candidates at these places, in this order."""
         return Fused(

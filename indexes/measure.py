@@ -90,11 +90,11 @@ def measure(
     page = run(compiled.statement)
     columns = tuple(_typed(column, page) for column in compiled.columns)
     total_rows = page.column(TOTAL_ROWS)[0].as_py() if page.num_rows else 0
-    if compiled.counted is not None and not page.num_rows:
-        total_rows = run(compiled.counted).column(TOTAL_ROWS)[0].as_py()
+    if offset and not page.num_rows:
+        total_rows = run(compiled.counted()).column(TOTAL_ROWS)[0].as_py()
     beside: Row | None = None
-    if compiled.totals is not None and (totals or (totals is None and total_rows > page.num_rows)):
-        beside = values_of(run(compiled.totals), [column for column in columns if column.kind == "metric"])[0]
+    if compiled.plan.keys and (totals or (totals is None and total_rows > page.num_rows)):
+        beside = values_of(run(compiled.totals()), [column for column in columns if column.kind == "metric"])[0]
     return Measured(
         columns=columns,
         rows=tuple(values_of(page, columns)),

@@ -5,6 +5,7 @@ The only home of faiss. Files on disk are always in CPU form, whatever device tr
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -126,6 +127,7 @@ class FaissBuilder:
         """
         self._file.close()
         started = time.monotonic()
+        faiss.omp_set_num_threads(os.cpu_count() or 1)  # a search on this thread may have left it at one
         vectors = self._vectors()
         if self._count < self._flat_below:
             index, facts = self._flat(vectors), {"index": "Flat", "recall_at_10": 1.0}

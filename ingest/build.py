@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from ingest.checks import require, run_checks, warnings_of
 from ingest.documents import DocumentReader, parsing_recipe
 from ingest.notes import Notes
 from ingest.parsed_cache import ParsedCache, ParsedFile
-from ingest.progress import Advance, Progress
+from ingest.progress import Advance, Steps
 from ingest.row_loader import RowLoader
 from ingest.row_texts import row_texts
 from ingest.search_indexes import build_search_indexes
@@ -45,7 +43,7 @@ class Built:
 class Builder:
     """Builds one product into a stage's folder. `embedder` is None where the product has no text.
 
-    Peak memory is bounded by batches of rows, files and chunks. `steps` fills up with seconds by step.
+    Peak memory is bounded by batches of rows, files and chunks.
     """
 
     stage: Path
@@ -54,9 +52,8 @@ class Builder:
     embedder: OnnxEmbedder | None
     parsed: Path
     notes: Notes
-    progress: Progress
+    steps: Steps
     device: Device = "auto"
-    steps: dict[str, float] = field(default_factory=dict[str, float])
     _chunks: int = 0
 
     def build(self) -> Built:
@@ -77,13 +74,13 @@ class Builder:
         self._add_row_texts(tables)
         engines = self._index(tables)
         watermark = watermark_of(tables, self.product)
-        with self._step("seal", "tables"):
+        with self.steps.step("seal", "tables"):
             counts = tables.seal()
         total = sum(count for name, count in counts.items() if name.startswith("rows:"))
         return Built({**counts, "rows": total}, engines, tuple(checks), watermark, reused)
 
     def _add_rows(self, tables: TableBuilder) -> RowLoader:
-        with self._step("read", "rows") as advance:
+        with self.steps.step("read", "rows") as advance:
             loader = RowLoader(tables, self.notes, advance)
             for dataset in self.product.datasets:
                 if dataset.kind != "document":
@@ -97,7 +94,7 @@ class Builder:
         cache = ParsedCache(self.parsed, parsing_recipe(self.product.name, self.embedder))
         reader = DocumentReader(self.product.name, self.sources, self.embedder, cache, self.notes)
         total = sum(len(self.sources.files(dataset)) for dataset in datasets)
-        with self._step("parse", "files", total) as advance:
+        with self.steps.step("parse", "files", total) as advance:
             for dataset in datasets:
                 self._add_files(tables, dataset, reader, advance)
         cache.prune()
@@ -125,7 +122,7 @@ class Builder:
         self._chunks += len(numbered)
 
     def _check(self, tables: TableBuilder, rows: RowLoader) -> list[CheckResult]:
-        with self._step("check", "promises"):
+        with self.steps.step("check", "promises"):
             results = run_checks(tables, self.product, rows.name_row)
         for warning in warnings_of(results):
             self.notes.warn(warning)
@@ -136,7 +133,7 @@ class Builder:
         datasets = [one for one in self.product.datasets if one.kind != "document" and one.text_columns]
         if not datasets or self.embedder is None:
             return
-        with self._step("chunk", "rows") as advance:
+        with self.steps.step("chunk", "rows") as advance:
             for dataset in datasets:
                 for batch in row_texts(tables, self.product.name, dataset, self.embedder):
                     tables.add_documents(dataset, [document for document, _ in batch])
@@ -147,14 +144,7 @@ class Builder:
     def _index(self, tables: TableBuilder) -> dict[str, Mapping[str, Any]]:
         if not self._chunks or self.embedder is None:
             return {}
-        with self._step("embed", "chunks", self._chunks) as advance:
+        with self.steps.step("embed", "chunks", self._chunks) as advance:
             return build_search_indexes(
                 self.stage, self.product, tables, self.embedder, device=self.device, advance=advance
             )
-
-    @contextmanager
-    def _step(self, name: str, unit: str, total: int | None = None) -> Generator[Advance]:
-        started = time.monotonic()
-        with self.progress.step(name, unit, total) as advance:
-            yield advance
-        self.steps[name] = self.steps.get(name, 0.0) + time.monotonic() - started

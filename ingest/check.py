@@ -49,7 +49,7 @@ class CheckResult:
 
     def __str__(self) -> str:
         where = f"{self.dataset}.{self.column}" if self.column else self.dataset
-        rows = f" (row {', '.join(self.rows)})" if self.rows else ""
+        rows = f" ({'; '.join(self.rows)})" if self.rows else ""
         return f"{where}: {self.promise}, but {self.found}{rows}; contract.yaml:{self.line}"
 
     def entry(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from ingest.quality_checks import rule_check
 from semantic_layer.errors import GateFailed, InvalidArgument
 from semantic_layer.product import DataProduct, Dataset
 
-NameRow = Callable[[str, int], str]
-"""What a user knows a dataset's row as, counted from 1: its file and the row in it."""
+NameRow = Callable[[str, int], tuple[str, int]]
+"""What a user knows a dataset's row as, counted from 1: its file or table, and the row in it."""
 
 
 def run_checks(builder: TableBuilder, product: DataProduct, name_row: NameRow) -> list[CheckResult]:
@@ -64,7 +64,16 @@ def _sample(builder: TableBuilder, check: Check, name_row: NameRow) -> tuple[str
     """The first rows at fault; never their values, which may be personal."""
     condition = f"WHERE {check.failing} ORDER BY rowid LIMIT {SAMPLE_ROWS}"
     sql = f"SELECT rowid + 1 FROM main.{quoted(check.dataset)} {condition}"
-    return tuple(name_row(check.dataset, int(row[0])) for row in rows_of(builder, sql, check.parameters))
+    places: dict[str, list[int]] = {}
+    for (number,) in rows_of(builder, sql, check.parameters):
+        origin, row = name_row(check.dataset, int(number))
+        places.setdefault(origin, []).append(row)
+    return tuple(_places(origin, rows) for origin, rows in places.items())
+
+
+def _places(origin: str, rows: Sequence[int]) -> str:
+    numbers = ", ".join(map(str, rows))
+    return f"{origin} row{'s' if len(rows) > 1 else ''} {numbers}".strip()
 
 
 def _result(

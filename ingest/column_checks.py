@@ -67,7 +67,7 @@ def _text_checks(dataset: Dataset, column: Column) -> Iterator[Check]:
     if column.format in FORMATS:
         given = {"pattern": FORMATS[column.format]}
         failing = f"NOT regexp_matches({name}, $pattern)"
-        yield _rows(dataset, column, "format", f"is a {column.format}", failing, given)
+        yield _rows(dataset, column, "format", f"has the format {column.format}", failing, given)
     if column.min_length is not None:
         failing = f"length({name}) < {int(column.min_length)}"
         yield _rows(dataset, column, "minLength", f"has at least {column.min_length} characters", failing)

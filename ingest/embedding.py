@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from indexes.embedder import OnnxEmbedder, open_embedder, open_identified
 from indexes.embedding_cache import EmbeddingCache
-from indexes.ports import Embedder
+from indexes.ports import Embedder, Vectors
 from indexes.vectors_faiss import Device
 from semantic_layer.settings import EmbeddingSettings
+
+
+class _CountingCache(EmbeddingCache):
+    """A cache that counts the vectors it did not know."""
+
+    computed = 0
+
+    def put(self, identity: Mapping[str, str], keys: Sequence[str], vectors: Vectors) -> None:
+        super().put(identity, keys, vectors)
+        self.computed += len(keys)
 
 
 class SharedEmbedder:
@@ -19,8 +29,13 @@ class SharedEmbedder:
         self._home = home
         self._settings = settings
         self._device: Device = device
-        self._cache = EmbeddingCache(home / "cache" / "embeddings")
+        self._cache = _CountingCache(home / "cache" / "embeddings")
         self._embedder: OnnxEmbedder | None = None
+
+    @property
+    def computed(self) -> int:
+        """How many vectors were computed so far because the cache did not know them."""
+        return self._cache.computed
 
     def get(self) -> OnnxEmbedder:
         """The embedder that the workspace's settings name; exported on first use, which takes a while."""

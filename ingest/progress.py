@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -67,6 +68,22 @@ class Terminal:
             yield lambda count: self._bars.advance(task, count)
         finally:
             self._bars.remove_task(task)
+
+
+class Steps:
+    """The steps of one run, shown as they go, with the seconds that each took."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str, unit: str, total: int | None = None) -> Generator[Advance]:
+        """One step; a name that comes twice adds up."""
+        started = time.monotonic()
+        with self._progress.step(name, unit, total) as advance:
+            yield advance
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 3)
 
 
 class _Rate(ProgressColumn):

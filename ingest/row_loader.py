@@ -42,12 +42,12 @@ class RowLoader:
             kept += self._tables.add_rows(dataset, rows, bad=self._bad_cell(dataset, group.origin, read))
             read += rows.count
 
-    def name_row(self, dataset: str, row: int) -> str:
+    def name_row(self, dataset: str, row: int) -> tuple[str, int]:
         """A row of a table, counted from 1, as its file or table and the row in it."""
         for start, origin in reversed(self._starts.get(dataset, [])):
             if start < row:
-                return f"{origin} row {row - start}"
-        return str(row)
+                return origin, row - start
+        return "", row
 
     def _readable(self, dataset: Dataset, group: RowGroup) -> bool:
         """Whether the whole group can be read; read ahead, so that a bad end leaves no half of it behind."""

@@ -27,7 +27,7 @@ def row_texts(
 ) -> Iterator[list[RowTexts]]:
     """The rows that hold text, in the order they were added, a batch at a time.
 
-    A row is called by its key, parts joined by `/`; by its place (`row 17`) where the contract declares no key.
+    A row is called by its key, its columns joined by `/`; by its place (`row 17`) where there is no key.
     """
     names = [column.name for column in dataset.columns]
     listed = ", ".join(quoted(name) for name in names)
@@ -50,7 +50,7 @@ def _aware(value: Any) -> Any:
 
 
 def _row_texts(product: str, dataset: Dataset, number: int, row: dict[str, Any], embedder: Embedder) -> RowTexts:
-    key = "/".join(str(row[name]) for name in dataset.key) if dataset.key else f"row {number + 1}"
+    key = _key([str(row[name]) for name in dataset.key]) or f"row {number + 1}"
     titles = [str(row[one.name]) for one in dataset.columns if one.is_title and row[one.name] is not None]
     title = clean(" ".join(titles))[0]
     texts = {name: clean(str(row[name]))[0] for name in dataset.text_columns if row[name] is not None}
@@ -64,6 +64,13 @@ def _row_texts(product: str, dataset: Dataset, number: int, row: dict[str, Any],
     chunks = [_own_id(product, chunk) for chunk in chunks] if len(texts) > 1 else chunks
     whole = "\n\n".join(texts.values())
     return Document(dataset.name, key, whole, sha256_of(whole), title, columns=row), chunks
+
+
+def _key(parts: list[str]) -> str:
+    """The key as one name; in a key of several columns, `/` inside a part is written %2F."""
+    if len(parts) > 1:
+        parts = [part.replace("%", "%25").replace("/", "%2F") for part in parts]
+    return "/".join(parts)
 
 
 def _own_id(product: str, chunk: Chunk) -> Chunk:

@@ -31,7 +31,7 @@ from ingest.build import Builder, Built
 from ingest.embedding import SharedEmbedder
 from ingest.gates import Gate, catalogue_gate, evaluation_gate
 from ingest.notes import Notes
-from ingest.progress import Progress, Silent
+from ingest.progress import Progress, Silent, Steps
 from ingest.publish import Publisher
 from ingest.recipe import recipe_of
 from ingest.report import RunReport, State, failure_of, write_report
@@ -93,11 +93,13 @@ class _Run:
     progress: Progress
     gates: Sequence[Gate]
     notes: Notes = field(default_factory=Notes)
-    steps: dict[str, float] = field(default_factory=dict[str, float])
     started: float = field(default_factory=time.monotonic)
     started_at: str = field(default_factory=new_manifest_moment)
     reused: Mapping[str, int] = field(default_factory=dict[str, int])
     manifest: Manifest | None = None
+
+    def __post_init__(self) -> None:
+        self.steps = Steps(self.progress)
 
     @property
     def product(self) -> DataProduct:
@@ -170,10 +172,13 @@ class _Run:
             write_descriptors(self.folder, descriptors)
             if self.folder.evals_path is not None:
                 (descriptors / EVALS).write_bytes(self.folder.evals_path.read_bytes())
+            known = self.embedding.computed
             built = self.builder(stage.folder, sources).build()
-            self.reused = built.reused
+            computed = self.embedding.computed - known
+            self.reused = {**built.reused, "vectors": max(0, built.counts["chunks"] - computed)}
             candidate = self.filled(draft, built)
-            verdicts = publisher.judge(Ledger(self.home).edition(), stage.folder, candidate)
+            with self.steps.step("judge", "gates"):
+                verdicts = publisher.judge(Ledger(self.home).edition(), stage.folder, candidate)
             gates = (*candidate.gates, *({"gate": "edition", **one.to_json()} for one in verdicts))
             return stage.seal(replace(candidate, gates=gates, build=self.cost()))
         except BaseException:
@@ -188,9 +193,8 @@ class _Run:
             embedder=self.embedder(),
             parsed=self.home / "cache" / "parsed" / self.product.name,
             notes=self.notes,
-            progress=self.progress,
-            device=self.settings.device,
             steps=self.steps,
+            device=self.settings.device,
         )
 
     def draft(self, generation: str, inputs: Sequence[Input], recipe: Mapping[str, Any]) -> Manifest:
@@ -239,7 +243,7 @@ class _Run:
             by=self.by,
             counts=manifest.counts if manifest else {},
             reused=self.reused,
-            steps={name: round(seconds, 3) for name, seconds in self.steps.items()},
+            steps=self.steps.seconds,
             peak_bytes=peak_bytes(),
             watermark=manifest.watermark if manifest else "",
             gates=manifest.gates if manifest else (),

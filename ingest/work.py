@@ -50,12 +50,15 @@ class Worker:
     def run_next(self) -> bool:
         """Run the oldest job that waits; False where there is none."""
         claim = self._store.claim(f"{os.uname().nodename}:{os.getpid()}")
-        if claim is None:
-            return False
+        if claim is not None:
+            self.run_claimed(claim)
+        return claim is not None
+
+    def run_claimed(self, claim: Claim) -> None:
+        """Run a job that this worker holds, and record its outcome, whatever it is."""
         with _Heart(self._store, claim) as heart:
             state, result = self._outcome(claim, heart)
         self._store.finish(claim, state, result)
-        return True
 
     def _outcome(
         self, claim: Claim, heart: _Heart

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +22,7 @@ from mcp_server.receipt import PolicyNote, Receipt
 from mcp_server.session import Caller, Deadline, Session
 from mcp_server.settings import ServingSettings
 from mcp_server.tool import Tool
-from semantic_layer.errors import InternalFailure, UnknownName, WellheadError
+from semantic_layer.errors import EngineUnavailable, InternalFailure, UnknownName, WellheadError
 from semantic_layer.principal import Principal
 
 log = logging.getLogger("wellhead.server")
@@ -99,7 +100,7 @@ class Service:
         bare = Receipt(new_audit_id())
         try:
             typed = parse_arguments(tool.arguments, asked)
-            with self.library.pin() as snapshot:
+            with self._pinned(caller) as snapshot:
                 bare = _bare_receipt(bare.audit_id, snapshot)
                 session = Session(
                     caller,
@@ -120,6 +121,22 @@ class Service:
                 "the server made a mistake.", hint=f"Its log names it by audit id {bare.audit_id}."
             )
             return answer_of_error(failure, bare)
+
+    @contextlib.contextmanager
+    def _pinned(self, caller: Caller) -> Generator[Snapshot]:
+        """The snapshot of one call. Why none can be opened may name products: only the command line hears it."""
+        with contextlib.ExitStack() as stack:
+            try:
+                snapshot = stack.enter_context(self.library.pin())
+            except WellheadError:
+                if caller.transport == "cli":
+                    raise
+                log.exception("no edition can be opened")
+                raise EngineUnavailable(
+                    "nothing can be served at the moment.",
+                    hint="Whoever runs the server finds the reason in its log.",
+                ) from None
+            yield snapshot
 
     def _recorded(self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer) -> Answer:
         try:

@@ -94,7 +94,7 @@ class _Reader:
             elif not declared.name:
                 self.wrong(place, "a property needs a `name`.")
             elif declared.logicalType == "object" and declared.properties:
-                inner_path = f"{path}.{_step(declared.physicalName or declared.name)}"
+                inner_path = f"{path}{_step(declared.physicalName or declared.name)}"
                 inner = self.columns(
                     declared.properties, place.get("properties"), f"{prefix}{declared.name}_", inner_path
                 )
@@ -110,7 +110,7 @@ class _Reader:
         if own_path and not own_path.startswith("$"):
             hints.wrong("`path` must be a JSON path.", f'Write "$.{own_path}".', key="path")
         if not own_path and (self.kind == "record" or prefix):
-            own_path = f"{path}.{_step(declared.physicalName or name)}"
+            own_path = f"{path}{_step(declared.physicalName or name)}"
         column = Column(
             name=prefix + name,
             type=kind.type,
@@ -195,4 +195,5 @@ def _inheriting(column: Column, classification: str | None) -> Column:
 
 
 def _step(name: str) -> str:
-    return name if _PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '\\"') + '"'
+    """One step of a JSON path (RFC 9535): `.name` for a plain name, else `['any name']`."""
+    return f".{name}" if _PLAIN_NAME.fullmatch(name) else f"['{name}']"

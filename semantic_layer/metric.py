@@ -95,7 +95,8 @@ class Dimension:
     """A value of each row to group and filter by. `type` is None where the files do not say and none can be told.
 
     `columns` are the physical columns of its dataset that it reads; `grain` is how fine a time dimension is kept.
-    A `fact` serves the filters of metrics only, and is no dimension of a query.
+    A `fact` serves the filters of metrics only, and is no dimension of a query. `entity` names the thing whose key
+    the values are: the same entity's keys are the same value in every dataset.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Dimension:
     type: ColumnType | None = None
     is_time: bool = False
     fact: bool = False
+    entity: str = ""
     grain: Grain | None = None
     label: str = ""
     description: str = ""
@@ -176,7 +178,8 @@ class Offset:
 class MetricInput:
     """What a metric computes with, under a name of its own: another metric, or a measure.
 
-    `filter` is ANDed to everything below; `fill_nulls_with` replaces the NULL of an empty period.
+    `filter` is ANDed to everything below. `join_to_timespine` gives every period a row, and `fill_nulls_with`
+    replaces the NULL of one without facts.
     """
 
     alias: str
@@ -185,6 +188,7 @@ class MetricInput:
     filter: Predicate = TRUE
     offset: Offset | None = None
     fill_nulls_with: int | None = None
+    join_to_timespine: bool = False
 
 
 @dataclass(frozen=True)

@@ -264,8 +264,7 @@ def totals(
     connection: duckdb.DuckDBPyConnection, query: Mapping[str, Any], given: Mapping[str, Grant] | None = None
 ) -> Row:
     """The row of totals."""
-    statement = compiled(query, given).totals
-    assert statement is not None
+    statement = compiled(query, given).totals()
     found = connection.execute(statement.sql, dict(statement.parameters)).fetchone()
     assert found is not None
     return found

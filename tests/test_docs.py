@@ -16,6 +16,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from semantic_layer import contract_hints
 from semantic_layer.door import OTHERS, SETTINGS
@@ -202,6 +203,19 @@ def test_every_command_line_shown_exists_with_its_options() -> None:
 def test_the_readme_begins_with_the_two_commands() -> None:
     first = blocks(ROOT / "README.md", "sh")[0]
     assert [line.split()[:2] for line in first.splitlines()] == [["./wellhead", "demo"], ["./wellhead", "test"]]
+
+
+def test_the_tour_of_the_readme_runs_on_the_example(tmp_path: Path, model_home: Path) -> None:
+    (tour,) = [block for block in blocks(ROOT / "README.md", "sh") if "wellhead ingest" in block]
+    assert CliRunner().invoke(cli, ["init", str(tmp_path)]).exit_code == 0
+    (tmp_path / ".wellhead").mkdir()
+    (tmp_path / ".wellhead" / "models").symlink_to(model_home / "models")
+    for line in tour.splitlines():
+        words = shlex.split(line)[1:]
+        if words[0] != "serve":
+            done = CliRunner().invoke(cli, ["--workspace", str(tmp_path), *words])
+            assert (done.exit_code, done.exception) == (0, None), (line, done.output)
+            assert words[0] == "ingest" or "receipt a-" in done.output, line
 
 
 def test_the_registry_entry_matches_the_package_and_the_readme() -> None:

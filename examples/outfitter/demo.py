@@ -122,7 +122,6 @@ def demo(into: Path, serve: bool, port: int, as_json: bool) -> None:
         _wellhead(workspace, "ingest", quiet=as_json)
         console.rule("2. Serve: MCP over HTTP")
         with _server(workspace, port or _free_port()) as url:
-            console.print(f"MCP endpoint {url}, REST below {url.removesuffix('/mcp')}/api")
             console.rule("3. Ask: one question, three callers")
             replies = asyncio.run(_ask_all(url, workspace))
             _show(replies, console, as_json=as_json)

@@ -22,7 +22,7 @@ from semantic_layer.product import Column, ColumnType, DataProduct, Dataset
 from semantic_layer.sql.predicate import where_text
 
 CHUNK_COLUMNS = (
-    ("n", "INTEGER PRIMARY KEY"),
+    ("n", "INTEGER"),
     ("chunk_id", "VARCHAR"),
     ("dataset", "VARCHAR"),
     ("document", "VARCHAR"),

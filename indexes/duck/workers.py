@@ -61,19 +61,19 @@ class Fetched:
 
 
 class Cancellation:
-    """Lets another thread stop a call: the process that works for it is killed."""
+    """Lets another thread stop a call: the process at work for it (`process`, None between calls) is killed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: _Process | None = None
+        self.process: _Process | None = None
         self.cancelled = False
 
     def cancel(self) -> None:
         """Stop the call, now or as soon as it starts."""
         with self._lock:
             self.cancelled = True
-            if self._process is not None:
-                self._process.kill()
+            if self.process is not None:
+                self.process.kill()
 
     @contextlib.contextmanager
     def over(self, process: _Process) -> Generator[None]:
@@ -81,12 +81,12 @@ class Cancellation:
         with self._lock:
             if self.cancelled:
                 raise Cancelled("the call was cancelled before it ran.", hint="Ask again.")
-            self._process = process
+            self.process = process
         try:
             yield
         finally:
             with self._lock:
-                self._process = None
+                self.process = None
 
 
 class _Process:
@@ -118,6 +118,11 @@ class _Process:
         if "failed" in answer:
             self.close()
             raise CorruptGeneration(answer["message"], hint="Ingest the product again, or roll back.")
+
+    @property
+    def id(self) -> int:
+        """The system's number of the process."""
+        return self._popen.pid
 
     @property
     def alive(self) -> bool:
@@ -242,7 +247,11 @@ class Workers:
             found = next((pair for pair in reversed(self._idle) if pair[0] == key), None)
             if found is not None:
                 self._idle.remove(found)
-        process = found[1] if found is not None and found[1].alive else _started(databases, self.limits)
+        process = found[1] if found is not None else None
+        if process is not None and not process.alive:
+            process.close()
+            process = None
+        process = process or _started(databases, self.limits)
         whole = False
         try:
             yield process
@@ -259,6 +268,12 @@ class Workers:
             surplus = [self._idle.pop(0)[1] for _ in range(len(self._idle) - self.limits.idle)]
         for one in surplus:
             one.close()
+
+    @property
+    def process_ids(self) -> tuple[int, ...]:
+        """The idle processes, longest idle first."""
+        with self._lock:
+            return tuple(process.id for _, process in self._idle)
 
     def warm(self, databases: Databases) -> None:
         """Have a process ready for these databases, so that the next query does not wait for its start."""

@@ -63,13 +63,13 @@ def infer_columns(
         column = _column(seen, name, kind, dataset, nested=nested)
         full = seen.filled == profile.rows
         unique = not seen.repeated and seen.filled > 1 and column.type in (ColumnType.STRING, ColumnType.INTEGER)
-        columns.append(replace(column, required=full and proven, unique=unique and full and profile.complete))
+        columns.append(replace(column, required=full and proven, unique=unique and full))
         almost = seen.texts.almost if column.type is ColumnType.STRING else ""
         if almost and not column.personal and not _is_code(seen.source):
             notes.append(f"{name} {almost}")
         if column.personal_text:
             notes.append(f"{name} has e-mail addresses or accounts in its texts: personal, not searched")
-    return _titled(_keyed(columns)), tuple(notes)
+    return _titled(_keyed(columns, complete=profile.complete)), tuple(notes)
 
 
 def _column(seen: ColumnProfile, name: str, kind: ColumnType, dataset: str, *, nested: bool) -> InferredColumn:
@@ -117,12 +117,15 @@ def _shown(source: str) -> str:
     return source[1:].replace("['", ".").replace("']", "").replace(".", " ").strip()
 
 
-def _keyed(columns: Sequence[InferredColumn]) -> list[InferredColumn]:
-    """One unique column is the key: the likeliest by name and place, personal ones last."""
+def _keyed(columns: Sequence[InferredColumn], *, complete: bool) -> list[InferredColumn]:
+    """One unique column is the key: the likeliest by name and place, personal ones last.
+
+    Where not every row was seen, only a column that is named like a key is one.
+    """
     candidates = [
         (column.personal, not _names_a_key(column), place)
         for place, column in enumerate(columns)
-        if column.unique and not column.text and (_names_a_key(column) or place == 0)
+        if column.unique and not column.text and (_names_a_key(column) or (place == 0 and complete))
     ]
     chosen = min(candidates)[2] if candidates else -1
     return [
@@ -130,7 +133,7 @@ def _keyed(columns: Sequence[InferredColumn]) -> list[InferredColumn]:
             column,
             key=place == chosen,
             required=column.required or place == chosen,
-            unique=column.unique and _names_a_key(column) and place != chosen,
+            unique=column.unique and complete and _names_a_key(column) and place != chosen,
         )
         for place, column in enumerate(columns)
     ]

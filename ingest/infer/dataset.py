@@ -119,7 +119,10 @@ def _of_records(group: FileGroup, name: str, rows: Iterator[_Row]) -> InferredDa
 def _cut(complete: bool) -> tuple[str, ...]:
     if complete:
         return ()
-    return (f"only the first {MOST_ROWS:,} rows were looked at: no column is declared required, unique or a key",)
+    said = (
+        f"only the first {MOST_ROWS:,} rows were looked at: no column is declared required, and a key is a guess"
+    )
+    return (said,)
 
 
 def _sheets_unread(group: FileGroup) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ingest.parse.media import FORMATS
 from ingest.parse.tabular import ROW_FORMATS
+from ingest.parse.workbook import sheet_names
 from semantic_layer.errors import InvalidArgument, SourceFailed
 
 _TRAILING = re.compile(r"[\s_.-]*[0-9][0-9\s_.TZ-]*\Z")
@@ -45,8 +46,8 @@ def find_groups(path: Path) -> Found:
     """The datasets that a file or folder holds.
 
     A file of rows is a dataset; files that differ only by a number or date at the end of their name are one
-    together. All other readable files of a folder are its documents. Raises InvalidArgument where nothing is
-    there, SourceFailed where nothing can be read.
+    together. All other readable files of a folder are its documents, and beside documents a workbook of several
+    sheets is one too. Raises InvalidArgument where nothing is there, SourceFailed where nothing can be read.
     """
     path = path.expanduser().absolute()
     if path.is_file():
@@ -54,8 +55,10 @@ def find_groups(path: Path) -> Found:
     if not path.is_dir():
         raise InvalidArgument(f"--data {path}: there is no such file or folder.", hint="Check the path.")
     files = _files_below(path)
-    rows = [file for file in files if _format(file) in ROW_FORMATS]
-    texts = [file for file in files if _format(file) and _format(file) not in ROW_FORMATS]
+    readable = [file for file in files if _format(file)]
+    texts = [file for file in readable if _format(file) not in ROW_FORMATS]
+    texts += [file for file in readable if texts and _is_report(file)]
+    rows = sorted(set(readable) - set(texts))
     if not rows and not texts:
         held = f"{len(files)} files of other kinds" if files else "nothing"
         raise SourceFailed(
@@ -80,6 +83,16 @@ def _format(path: Path) -> str:
     return FORMATS.get(path.suffix.lower(), "")
 
 
+def _is_report(path: Path) -> bool:
+    """Whether a workbook is more than one table: it has several sheets, or cannot be read as a table."""
+    if _format(path) != "xlsx":
+        return False
+    try:
+        return len(sheet_names(path)) > 1
+    except SourceFailed:
+        return True
+
+
 def _files_below(folder: Path) -> list[Path]:
     found: list[Path] = []
     for path in folder.rglob("*"):
@@ -99,9 +112,10 @@ def _row_groups(root: Path, files: Sequence[Path]) -> list[FileGroup]:
         stem = _TRAILING.sub("", file.stem) or file.stem
         alike.setdefault((file.parent, stem, file.suffix), []).append(file)
     groups: list[FileGroup] = []
+    known = set(files)
     for (folder, stem, suffix), members in alike.items():
         pattern = f"{glob.escape(stem)}*{glob.escape(suffix)}"
-        matched = sorted(file for file in folder.glob(pattern) if file in files)
+        matched = sorted(file for file in folder.glob(pattern) if file in known)
         if len(members) > 1 and matched == members:
             groups.append(_group(stem, root, folder, pattern, members))
         else:

@@ -15,6 +15,7 @@ from semantic_layer.product import ColumnType
 MOST_ROWS = 200_000
 """So many rows are looked at; where there are more, only the likeliest key is claimed, which the ingest checks."""
 
+_TEXT = frozenset({ColumnType.STRING})
 _FRACTION = re.compile(r"[+-]?([0-9]*)\.([0-9]*)")
 
 
@@ -37,7 +38,7 @@ class ColumnProfile:
         if value is None or value == "":
             return
         self.filled += 1
-        if len(self.kinds) > 1 or not isinstance(value, str):
+        if self.kinds != _TEXT or not isinstance(value, str):
             self.kinds &= kinds_of(value, untyped=untyped)
         if isinstance(value, list):
             for item in value:

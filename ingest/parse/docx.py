@@ -9,8 +9,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import mammoth
-
 from ingest.parse.archive import check_archive, damaged
 from ingest.parse.html import html_pieces
 from ingest.parse.pieces import Parsed
@@ -40,6 +38,8 @@ def parse_docx(path: Path) -> Parsed:
     Word files have no fixed pages. Comments, deleted text and macros are not read.
     Raises SourceFailed where the file is damaged or unpacks to too much.
     """
+    import mammoth  # here, so that an ingest without Word files starts sooner
+
     check_archive(path)
     try:
         result: Any = mammoth.convert_to_html(

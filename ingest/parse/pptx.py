@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lxml.etree as etree
-from pptx import Presentation
-from pptx.exc import PackageNotFoundError, PythonPptxError
 
 from ingest.parse.archive import check_archive, damaged
 from ingest.parse.pieces import (
@@ -34,6 +32,10 @@ def parse_pptx(path: Path) -> Parsed:
 
     Raises SourceFailed where the file is damaged or unpacks to too much.
     """
+    # An eighth of what an ingest takes to start, and few products hold slides.
+    from pptx import Presentation
+    from pptx.exc import PackageNotFoundError, PythonPptxError
+
     check_archive(path)
     try:
         slides: list[Any] = list(Presentation(str(path)).slides)

@@ -9,6 +9,7 @@ from semantic_layer.errors import InvalidArgument, Refused, UnknownName
 from semantic_layer.metric import Measure, Metric, MetricInput, SemanticModel
 from semantic_layer.plan.plan import Formula
 from semantic_layer.plan.world import Place, World
+from semantic_layer.policy import Grants
 from semantic_layer.predicate import TRUE, Predicate
 
 
@@ -22,16 +23,24 @@ class MetricFilter:
 
 @dataclass(frozen=True)
 class Leaf:
-    """One measure of a query. `metric` is the name asked for; `owned` says that its columns are its owner's."""
+    """One measure of a query. `asked` is the product and metric asked for, whose rules decide the rows.
+
+    `owned` says that its columns are its owner's.
+    """
 
     alias: str
-    metric: str
+    asked: tuple[str, str]
     model: SemanticModel
     measure: Measure
     filters: tuple[MetricFilter, ...]
     owned: bool
     base: Place
     grained: Place
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric asked for."""
+        return self.asked[1]
 
 
 @dataclass
@@ -43,7 +52,7 @@ class Leaves:
 
     def formula(self, model: SemanticModel, metric: Metric) -> Formula:
         """The metric over its measures. Raises Refused for what cannot be computed."""
-        return self._formula(model, metric, (), False, (), metric.name)
+        return self._formula(model, metric, (), False, (), (model.product, metric.name))
 
     def _formula(
         self,
@@ -52,7 +61,7 @@ class Leaves:
         filters: tuple[MetricFilter, ...],
         owned: bool,
         trail: tuple[tuple[str, str], ...],
-        asked: str,
+        asked: tuple[str, str],
     ) -> Formula:
         if metric.unsupported:
             raise not_supported(f"the metric {metric.name!r} {metric.unsupported}")
@@ -64,7 +73,7 @@ class Leaves:
         inputs: dict[str, str | Formula] = {}
         for given in metric.inputs:
             below = _with(filters, given.filter, owned)
-            if given.offset is not None or given.fill_nulls_with is not None:
+            if given.offset or given.join_to_timespine or given.fill_nulls_with is not None:
                 raise not_supported(f"the metric {metric.name!r} shifts periods or fills empty ones")
             if given.measure is not None:
                 inputs[given.alias] = self._leaf(model, given.measure, below, owned, asked)
@@ -90,17 +99,22 @@ class Leaves:
         measure: Measure,
         filters: tuple[MetricFilter, ...],
         owned: bool,
-        asked: str,
+        asked: tuple[str, str],
     ) -> str:
+        rules = self._rules(asked)
         for leaf in self.found:
             same = (leaf.model.product, leaf.measure, leaf.filters, leaf.owned)
-            if same == (model.product, measure, filters, owned):
+            if same == (model.product, measure, filters, owned) and self._rules(leaf.asked) == rules:
                 return leaf.alias
         base = self._place(model, measure.root or measure.dataset)
         grained = self._place(model, measure.dataset)
         alias = f"m{len(self.found)}"
         self.found.append(Leaf(alias, asked, model, measure, filters, owned, base, grained))
         return alias
+
+    def _rules(self, asked: tuple[str, str]) -> Grants:
+        """What the caller may read for a metric; two metrics share a measure only under the same rules."""
+        return self.world.serving(*asked).grants
 
     def _place(self, model: SemanticModel, name: str) -> Place:
         place = self.world.place(model.product, name)

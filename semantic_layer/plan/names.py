@@ -26,6 +26,8 @@ class Found:
     @property
     def identity(self) -> tuple[object, ...]:
         """Equal for the same value of the same table, whichever model describes it."""
+        if self.dimension.entity:
+            return ("entity", *_entities(self.path, self.dimension.entity))
         expression = self.dimension.expression.replace(f'"{self.place.dataset.name}".', "")
         return (*self.place.table, expression, self.grain)
 
@@ -43,6 +45,12 @@ class Found:
         return SEPARATOR.join((*(step.relationship.name for step in self.path), self.dimension.name, *grain))
 
 
+def _entities(path: Path, *further: str) -> tuple[str, ...]:
+    """The hops by name, one name after itself left out: both hops follow the same key."""
+    names = [*(step.relationship.name for step in path), *further]
+    return tuple(name for name, before in zip(names, ["", *names], strict=False) if name != before)
+
+
 def find(world: World, base: Place, name: str, *, facts: bool = False) -> list[Found]:
     """Every reading of a name from one base, many-to-one ways only where there is one. Rights are not looked at.
 
@@ -54,8 +62,8 @@ def find(world: World, base: Place, name: str, *, facts: bool = False) -> list[F
         for path in paths:
             found.extend(_at(path, base, name, facts))
         if found:
-            exact = [one for one in found if one.grain is None]
-            return exact or found
+            exact = [one for one in found if one.grain is None] or found
+            return [one for one in exact if one.spelled and one.path] or exact
     return []
 
 
@@ -93,16 +101,23 @@ def _spells(elements: tuple[str, ...], path: Path, base: Place) -> bool | None:
         return True if not elements or (len(elements) == 1 and elements[0] in own) else None
     if not elements:
         return False
-    wanted = list(elements[1:] if len(elements) > 1 and elements[0] in own else elements)
-    count, hops = len(wanted), list(path)
+    whole = _leads(elements, path)
+    if whole is None and len(elements) > 1 and elements[0] in own:
+        whole = _leads(elements[1:], path)
+    return whole
+
+
+def _leads(elements: Sequence[str], path: Path) -> bool | None:
+    """Whether the elements are hops of this way in order, the last its last; True where they are all of them."""
+    wanted, hops = list(elements), list(path)
     if wanted.pop() not in hops.pop().names:
         return None
     while wanted:
         if not hops:
             return None
-        if hops.pop().names & {wanted[-1]}:
+        if wanted[-1] in hops.pop().names:
             wanted.pop()
-    return count == len(path)
+    return len(elements) == len(path)
 
 
 def choose(world: World, bases: Sequence[tuple[str, Place]], name: str) -> list[Found]:
@@ -136,6 +151,12 @@ def choose(world: World, bases: Sequence[tuple[str, Place]], name: str) -> list[
 
 def only_way(found: Sequence[Found], name: str) -> Found:
     """The one way among several to the same dimension. Raises InvalidArgument listing the ways."""
+    if found[0].dimension.entity:
+        return min(found, key=lambda one: len(one.path))
+    shortest: dict[tuple[str, ...], Found] = {}
+    for one in sorted(found, key=lambda one: len(one.path)):
+        shortest.setdefault(_entities(one.path), one)
+    found = list(shortest.values())
     if len(found) > 1:
         spelled = [one for one in found if one.spelled]
         if len(spelled) != 1:

@@ -40,6 +40,7 @@ class PartBuilder:
     _filters: list[Predicate] = field(default_factory=list[Predicate])
 
     def __post_init__(self) -> None:
+        self.world = self.world.serving(*self.leaf.asked)
         self._reading(())
         self._to_grain = self._path_to(self.leaf.base, self.leaf.grained, self.leaf.measure.dataset)
 

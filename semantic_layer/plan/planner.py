@@ -119,6 +119,9 @@ class _Planner:
         head, _, rest = name.partition(SEPARATOR)
         if head != METRIC_TIME:
             found = choose(self.world, self.bases, name)
+            kept = found[0].dimension.grain if found[0].dimension.truncatable else None
+            if found[0].grain is None and kept is not None:
+                return _Key(f"{name}{SEPARATOR}{kept.value}", tuple(found), kept)
             return _Key(name, tuple(found), found[0].grain)
         own = self._own_times()
         grain = (

@@ -31,7 +31,7 @@ def build_values_plan(
     require_allowed(world, found, dimension)
     model = world.models[found.place.home]
     measure = Measure(ROWS, found.place.dataset.name, Aggregation.COUNT, "1", frozenset())
-    leaf = Leaf("m0", dimension, model, measure, (), True, found.place, found.place)
+    leaf = Leaf("m0", ("", dimension), model, measure, (), True, found.place, found.place)
     zone = reporting_zone("", [model], default_zone)
     builder = PartBuilder(world, leaf, zone, model.fiscal_year_start_month)
     term = builder.term(found, found.grain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -157,6 +158,21 @@ class World:
                 )
 
     # -- rights --------------------------------------------------------------------------------------------
+
+    def serving(self, product: str, metric: str) -> World:
+        """The same world under the rules that allow this metric: rows of one rule never serve another's metric.
+
+        A rule of another product serves it where it allows all metrics, or this one as `product.metric`. Without a
+        product no metric is meant (values of a dimension), and every rule serves.
+        """
+        if not product:
+            return self
+        world = copy.copy(self)
+        world.grants = {
+            name: grant.for_metric(metric if name == product else f"{product}.{metric}")
+            for name, grant in self.grants.items()
+        }
+        return world
 
     def dataset_grant(self, place: Place) -> DatasetGrant:
         """What the caller may do with the data under a dataset; nothing where its product is not granted."""

@@ -8,6 +8,7 @@ from semantic_layer.findings import Findings
 from semantic_layer.metric import SemanticModel
 from semantic_layer.product import DataProduct
 from semantic_layer.semantics.checks import check_model
+from semantic_layer.semantics.dbt import is_dbt, read_dbt
 from semantic_layer.semantics.ossie import is_ossie, read_ossie
 from semantic_layer.yaml_file import Node
 
@@ -21,6 +22,8 @@ def read_semantics(nodes: Sequence[Node], *, product: DataProduct, findings: Fin
         return None
     if is_ossie(nodes[0]):
         model = read_ossie(nodes[0], product=product, findings=findings)
+    elif all(is_dbt(node) or node.get("metrics") is not None for node in nodes):
+        model = read_dbt(nodes, product=product, findings=findings)
     else:
         findings.problems.append(
             nodes[0].problem(

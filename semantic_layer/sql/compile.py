@@ -6,7 +6,7 @@ where NULL equals NULL: a FULL JOIN in effect, in a form that Postgres has too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,9 +21,21 @@ from semantic_layer.plan.values import build_values_plan
 from semantic_layer.plan.world import Keep, World, keep_all
 from semantic_layer.policy import Grants
 from semantic_layer.product import ColumnType, DataProduct
+from semantic_layer.sql.build import (
+    Dialect,
+    all_true,
+    identifier,
+    join,
+    labelled,
+    named,
+    one,
+    same,
+    select,
+    table_named,
+)
 from semantic_layer.sql.expressions import canonical
-from semantic_layer.sql.parts import SIZE, PartSql, key_name, labelled, named, same
-from semantic_layer.sql.predicate import Dialect, Parameters, identifier, render
+from semantic_layer.sql.parts import SIZE, PartSql, key_name
+from semantic_layer.sql.predicate import Parameters, render
 
 TOTAL_ROWS = "total rows"
 
@@ -40,8 +52,6 @@ class Statement:
 class CompiledQuery:
     """What to run. `statement` gives `columns` in order, then how many rows the whole answer has (TOTAL_ROWS).
 
-    `totals` gives one row of the metrics over all shown groups, under the same rights; None without groups.
-    `counted` gives only TOTAL_ROWS, for a page past the last row; None where no row is skipped.
     `limited` says that the grants withhold rows. `as_of` is the clock that the query was compiled by.
     """
 
@@ -50,11 +60,18 @@ class CompiledQuery:
     metrics: tuple[tuple[str, str], ...]
     tables: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    totals: Statement | None
-    counted: Statement | None
     limited: bool
     as_of: datetime
     plan: Plan
+    dialect: Dialect
+
+    def totals(self) -> Statement:
+        """One row of the metrics over all shown groups, under the same rights."""
+        return _Compiler(self.plan, self.dialect).totals()
+
+    def counted(self) -> Statement:
+        """Only TOTAL_ROWS, for a page past the last row."""
+        return _Compiler(self.plan, self.dialect).counted()
 
 
 def compile_query(
@@ -112,11 +129,10 @@ def _compiled(plan: Plan, dialect: Dialect, as_of: datetime) -> CompiledQuery:
         metrics=plan.used_metrics,
         tables=tuple(dict.fromkeys((source.product, source.table) for source in plan.sources)),
         notes=plan.notes,
-        totals=_Compiler(plan, dialect).totals() if plan.keys else None,
-        counted=_Compiler(plan, dialect).counted() if plan.offset else None,
         limited=plan.limited,
         as_of=as_of,
         plan=plan,
+        dialect=dialect,
     )
 
 
@@ -128,45 +144,47 @@ class _Compiler:
         self.dialect: Dialect = dialect
         self.parameters = Parameters()
         self.parts = [PartSql(part, self.parameters, dialect) for part in plan.parts]
-        self.tables: dict[str, exp.Select] = {}
+        self.tables: dict[str, exp.Query] = {}
 
     def page(self) -> Statement:
         """The asked-for rows in order, the number of all rows beside each."""
         keys = [labelled(named(self._grouping(), key), column.name) for key, column in self._keys()]
-        self.tables["answer"] = self._from_parts(exp.select(*keys, *self._metrics()))
+        self.tables["answer"] = self._from_parts([*keys, *self._metrics()])
         counted = labelled(exp.Window(this=exp.Count(this=exp.Star())), TOTAL_ROWS)
-        page = exp.select("*", counted).from_(exp.to_table("answer"))
-        for order in self.plan.order:
-            value: exp.Expr = named(order.column)
-            if self.dialect == "postgres" and self._type_of(order.column) is ColumnType.STRING:
-                value = exp.Collate(this=value, expression=identifier("C"))
-            page = page.order_by(exp.Ordered(this=value, desc=order.descending, nulls_first=False), copy=False)
+        page = select([exp.Star(), counted], table_named("answer"))
+        order = [self._ordered(one.column, one.descending) for one in self.plan.order]
+        if order:
+            page.set("order", exp.Order(expressions=order))
         if self.plan.limit is not None:
-            page = page.limit(self.plan.limit)
-        return self._statement(page.offset(self.plan.offset) if self.plan.offset else page)
+            page.set("limit", exp.Limit(expression=exp.Literal.number(self.plan.limit)))
+        if self.plan.offset:
+            page.set("offset", exp.Offset(expression=exp.Literal.number(self.plan.offset)))
+        return self._statement(page)
+
+    def _ordered(self, column: str, descending: bool) -> exp.Expr:
+        value: exp.Expr = named(column)
+        if self.dialect == "postgres" and self._type_of(column) is ColumnType.STRING:
+            value = exp.Collate(this=value, expression=identifier("C"))
+        return exp.Ordered(this=value, desc=descending, nulls_first=False)
 
     def counted(self) -> Statement:
         """How many rows the whole answer has."""
-        self.tables["answer"] = self._from_parts(exp.select(exp.Literal.number(1)))
+        self.tables["answer"] = self._from_parts([one()])
         counted = labelled(exp.Count(this=exp.Star()), TOTAL_ROWS)
-        return self._statement(exp.select(counted).from_(exp.to_table("answer")))
+        return self._statement(select([counted], table_named("answer")))
 
     def totals(self) -> Statement:
         """The metrics over the rows of every shown group."""
         shown = ""
-        if self._hides():
+        if any(part.minimum > 1 for part in self.plan.parts):
             shown = "shown"
             keys = [labelled(named(self._grouping(), key), key) for key, _ in self._keys()]
-            self.tables[shown] = self._from_parts(exp.select(*keys))
-        query = exp.select(*self._metrics())
-        for number, part in enumerate(self.parts):
-            name = f"total_{number}"
-            self.tables[name] = part.total(shown)
-            query = (
-                query.from_(exp.to_table(name))
-                if number == 0
-                else query.join(exp.to_table(name), join_type="CROSS")
-            )
+            self.tables[shown] = self._from_parts(keys)
+        names = [f"total_{number}" for number in range(len(self.parts))]
+        self.tables.update({name: part.total(shown) for name, part in zip(names, self.parts, strict=True)})
+        query = select(self._metrics(), table_named(names[0]))
+        for name in names[1:]:
+            join(query, table_named(name), None)
         return self._statement(query)
 
     # -- parts ---------------------------------------------------------------------------------------------
@@ -177,30 +195,29 @@ class _Compiler:
     def _grouping(self) -> str:
         return "part_0" if len(self.parts) == 1 else "groups"
 
-    def _hides(self) -> bool:
-        return any(part.minimum > 1 for part in self.plan.parts)
-
-    def _from_parts(self, query: exp.Select) -> exp.Select:
-        """The query over all groups, each part's aggregates beside them, small groups left out."""
+    def _from_parts(self, columns: Sequence[exp.Expr]) -> exp.Select:
+        """The columns over all groups, each part's aggregates beside them, small groups left out."""
         names = [f"part_{number}" for number in range(len(self.parts))]
         self.tables.update({name: part.grouped() for name, part in zip(names, self.parts, strict=True)})
         keys = [key for key, _ in self._keys()]
-        if len(names) > 1 and keys:
+        meet = len(names) > 1 and bool(keys)
+        if meet:
             self.tables["groups"] = self._all_groups(names, keys)
-        query = query.from_(exp.to_table(self._grouping() if keys else names[0]))
-        for name in names if len(names) > 1 and keys else names[1:]:
-            on = exp.and_(*(same(named("groups", key), named(name, key)) for key in keys)) if keys else None
-            query = query.join(exp.to_table(name), on=on, join_type="LEFT" if keys else "CROSS")
-        for name, part in zip(names, self.plan.parts, strict=True):
-            if part.minimum > 1:
-                query = query.where(self._large_enough(name, part.minimum))
+        enough = [
+            self._large_enough(name, part.minimum)
+            for name, part in zip(names, self.plan.parts, strict=True)
+            if part.minimum > 1
+        ]
+        query = select(columns, table_named("groups" if meet else names[0]), enough)
+        for name in names if meet else names[1:]:
+            join(query, table_named(name), all_true(same(named("groups", key), named(name, key)) for key in keys))
         return query
 
-    def _all_groups(self, names: list[str], keys: list[str]) -> Any:
-        columns = [named(key) for key in keys]
-        query: Any = exp.select(*columns).from_(exp.to_table(names[0]))
-        for name in names[1:]:
-            query = exp.union(query, exp.select(*columns).from_(exp.to_table(name)), distinct=True)
+    def _all_groups(self, names: Sequence[str], keys: Sequence[str]) -> exp.Query:
+        groups: list[exp.Query] = [select([named(key) for key in keys], table_named(name)) for name in names]
+        query = groups[0]
+        for further in groups[1:]:
+            query = exp.Union(this=query, expression=further, distinct=True)
         return query
 
     def _large_enough(self, name: str, minimum: int) -> exp.Expr:
@@ -222,8 +239,11 @@ class _Compiler:
         return next((column.type for column in self.plan.keys if column.name == name), None)
 
     def _statement(self, query: exp.Select) -> Statement:
-        for name, table in sorted(self.tables.items(), key=lambda pair: _rank(pair[0])):
-            query = query.with_(name, as_=table, copy=False)
+        tables = [
+            exp.CTE(this=table, alias=exp.TableAlias(this=exp.Identifier(this=name, quoted=False)))
+            for name, table in sorted(self.tables.items(), key=lambda pair: _rank(pair[0]))
+        ]
+        query.set("with_", exp.With(expressions=tables))
         return Statement(render(query, self.dialect, pretty=True), self.parameters.values)
 
 

@@ -19,7 +19,7 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from semantic_layer.errors import InvalidArgument
 from semantic_layer.metric import Aggregation
 from semantic_layer.product import ColumnType
-from semantic_layer.sql.predicate import identifier
+from semantic_layer.sql.build import identifier
 
 MAX_LENGTH = 20_000
 
@@ -101,7 +101,7 @@ Resolve = Callable[[Sequence[str]], Scalar]
 def read_scalar(text: str, resolve: Resolve, *, dialect: str = "") -> Scalar:
     """An expression over one row. Raises InvalidArgument for SQL that is not allowed, UnknownName for a name."""
     reader = _Reader(resolve)
-    return reader.scalar(_parsed(text, dialect))
+    return reader.scalar(parsed(text, dialect))
 
 
 def read_formula(text: str, resolve: Resolve, *, dialect: str = "") -> Formula:
@@ -110,7 +110,7 @@ def read_formula(text: str, resolve: Resolve, *, dialect: str = "") -> Formula:
     Raises InvalidArgument for SQL that is not allowed, UnknownName for a name inside an aggregate.
     """
     reader = _Reader(resolve)
-    tree = reader.outer(_parsed(text, dialect))
+    tree = reader.outer(parsed(text, dialect))
     _guard_divisions(tree)
     top = tree.unnest()
     operands = [top.left.unnest(), _unguarded(top.right).unnest()] if isinstance(top, exp.Div) else []
@@ -128,7 +128,8 @@ def canonical(sql: str) -> exp.Expr:
     return sqlglot.parse_one(sql, read="duckdb")
 
 
-def _parsed(text: str, dialect: str) -> exp.Expr:
+def parsed(text: str, dialect: str) -> exp.Expr:
+    """The one expression in this text. Raises InvalidArgument where it is no SQL or more than one statement."""
     if len(text) > MAX_LENGTH:
         raise InvalidArgument(f"the expression is longer than {MAX_LENGTH} characters.")
     try:

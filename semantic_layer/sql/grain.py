@@ -6,6 +6,7 @@ from sqlglot import exp
 
 from semantic_layer.metric import Grain
 from semantic_layer.product import ColumnType
+from semantic_layer.sql.build import cast
 
 
 def truncated(value: exp.Expr, kind: ColumnType | None, grain: Grain, zone: str, fiscal_month: int) -> exp.Expr:
@@ -25,8 +26,8 @@ def truncated(value: exp.Expr, kind: ColumnType | None, grain: Grain, zone: str,
         months = exp.Interval(this=exp.Literal.string(str(fiscal_month - 1)), unit=exp.var("MONTH"))
         unit = "quarter" if grain is Grain.FISCAL_QUARTER else "year"
         shifted = _trunc(unit, exp.Sub(this=local, expression=months))
-        return exp.cast(exp.Add(this=shifted, expression=months.copy()), "DATE")
-    return exp.cast(_trunc(grain.value, local), "DATE")
+        return cast(exp.Add(this=shifted, expression=months.copy()), "DATE")
+    return cast(_trunc(grain.value, local), "DATE")
 
 
 def _local(value: exp.Expr, zone: str) -> exp.Expr:

@@ -7,34 +7,35 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from semantic_layer.metric import Aggregation
-from semantic_layer.plan.plan import Aggregate, Part, Source, Term
-from semantic_layer.predicate import TRUE, all_of
+from semantic_layer.plan.plan import Aggregate, Join, Part, Source, Term
+from semantic_layer.predicate import TRUE, Predicate, all_of
+from semantic_layer.sql.build import (
+    Dialect,
+    all_true,
+    cast,
+    derived,
+    identifier,
+    is_present,
+    join,
+    labelled,
+    named,
+    one,
+    same,
+    select,
+    table_named,
+)
 from semantic_layer.sql.expressions import canonical
 from semantic_layer.sql.grain import truncated
-from semantic_layer.sql.predicate import Dialect, Parameters, identifier, predicate_sql
+from semantic_layer.sql.predicate import Parameters, predicate_sql
 
 VISIBLE = "row is visible"
 SIZE = "row count"
-
-
-def named(*parts: str) -> exp.Column:
-    """A column, qualified or not."""
-    return exp.column(identifier(parts[-1]), table=identifier(parts[0]) if len(parts) > 1 else None)
-
-
-def labelled(expression: exp.Expr, name: str) -> exp.Expr:
-    """An expression under a quoted name."""
-    return exp.alias_(expression, identifier(name))
+ROWS = "r"
 
 
 def key_name(number: int) -> str:
     """The column that holds a group's value of the plan's key at this position."""
     return f"k{number}"
-
-
-def same(left: exp.Expr, right: exp.Expr) -> exp.Expr:
-    """Equality under which NULL equals NULL."""
-    return exp.NullSafeEQ(this=left, expression=right)
 
 
 class PartSql:
@@ -49,12 +50,14 @@ class PartSql:
     def grouped(self) -> exp.Select:
         """One row a group: keys, aggregates, and how many rows it holds."""
         keys = [key_name(number) for number in range(len(self.part.keys))]
-        query = exp.select(*(named(key) for key in keys), *self._aggregates()).from_(self._rows(grouped=True))
-        return query.group_by(*(named(key) for key in keys)) if keys else query
+        query = select([*(named(key) for key in keys), *self._aggregates()], self._rows(grouped=True))
+        if keys:
+            query.set("group", exp.Group(expressions=[named(key) for key in keys]))
+        return query
 
     def total(self, shown: str) -> exp.Select:
         """One row over everything, or over the rows of the groups in the table `shown` where one is named."""
-        return exp.select(*self._aggregates()).from_(self._rows(grouped=False, shown=shown))
+        return select(self._aggregates(), self._rows(grouped=False, shown=shown))
 
     def _aggregates(self) -> list[exp.Expr]:
         found = [labelled(self._aggregate(aggregate), aggregate.alias) for aggregate in self.part.aggregates]
@@ -92,10 +95,11 @@ class PartSql:
             query = self._of_shown(query, shown, [key for key, _ in keys])
         if part.distinct:
             columns = [name for name, _ in [*(keys if grouped else []), *once, *values]]
-            query = (_layer(query, columns) if shown else query).distinct()
+            query = select([named(name) for name in columns], _rows_of(query)) if shown else query
+            query.set("distinct", exp.Distinct())
         if part.snapshot is not None:
             query = self._at_moment(query, grouped)
-        return _subquery(query)
+        return _rows_of(query)
 
     def _joined(self, columns: Sequence[tuple[str, Term]]) -> exp.Select:
         part = self.part
@@ -108,25 +112,28 @@ class PartSql:
                 predicate_sql(part.filter, types, self.parameters, dialect=self.dialect, operands=operands)
             )
         if part.present is not None:
-            conditions.append(exp.Is(this=self._term(part.present), expression=exp.null()).not_())
-        joins = [(join, self._condition(join.parent, join.source.alias, join.pairs)) for join in part.joins]
-        query = exp.select(*(selected or [exp.Literal.number(1)])).from_(self._source(part.base))
-        for join, condition in joins:
-            query = query.join(self._source(join.source), on=condition, join_type="LEFT", copy=False)
-            if join.source.forbids:
-                flag = exp.Coalesce(this=named(join.source.alias, VISIBLE), expressions=[exp.true()])
-                conditions.append(flag)
-        return query.where(*conditions, copy=False) if conditions else query
+            conditions.append(is_present(self._term(part.present)))
+        joins = [(one_join.source, self._condition(one_join)) for one_join in part.joins]
+        conditions += [
+            exp.Coalesce(this=named(source.alias, VISIBLE), expressions=[exp.Boolean(this=True)])
+            for source, _ in joins
+            if source.forbids
+        ]
+        query = select(selected or [one()], self._source(part.base), conditions)
+        for source, condition in joins:
+            join(query, self._source(source), condition)
+        return query
 
-    def _condition(self, parent: str, alias: str, pairs: Sequence[tuple[str, str]]) -> exp.Expr:
-        return exp.and_(
-            *(exp.EQ(this=self._at(left, parent), expression=self._at(right, alias)) for left, right in pairs)
+    def _condition(self, joined: Join) -> exp.Expr | None:
+        return all_true(
+            exp.EQ(this=self._at(left, joined.parent), expression=self._at(right, joined.source.alias))
+            for left, right in joined.pairs
         )
 
     def _of_shown(self, query: exp.Select, shown: str, keys: Sequence[str]) -> exp.Select:
-        matches = exp.and_(*(same(named(shown, key), named("r", key)) for key in keys))
-        found = exp.select(exp.Literal.number(1)).from_(exp.to_table(shown)).where(matches)
-        return exp.select("*").from_(_subquery(query)).where(exp.Exists(this=found))
+        matches = [same(named(shown, key), named(ROWS, key)) for key in keys]
+        found = select([one()], table_named(shown), matches)
+        return select([exp.Star()], _rows_of(query), [exp.Exists(this=found)])
 
     def _moment(self) -> list[tuple[str, Term]]:
         snapshot = self.part.snapshot
@@ -142,8 +149,8 @@ class PartSql:
             within += [named(key_name(number)) for number in snapshot.periods]
         chosen = exp.Max(this=named("t")) if snapshot.choice == "max" else exp.Min(this=named("t"))
         window = exp.Window(this=chosen, partition_by=list(within))
-        marked = exp.select("*", labelled(window, "moment")).from_(_subquery(query))
-        return exp.select("*").from_(_subquery(marked)).where(exp.EQ(this=named("t"), expression=named("moment")))
+        marked = select([exp.Star(), labelled(window, "moment")], _rows_of(query))
+        return select([exp.Star()], _rows_of(marked), [exp.EQ(this=named("t"), expression=named("moment"))])
 
     # -- expressions and sources ---------------------------------------------------------------------------
 
@@ -168,34 +175,32 @@ class PartSql:
     def _source(self, source: Source) -> exp.Expr:
         """The table under its alias, with only the rows that the caller may see and the columns that are read."""
         if self.dialect == "postgres":
-            table = exp.table_(identifier(source.table), db=identifier(source.product))
+            place = {"db": identifier(source.product)}
         else:
-            table = exp.table_(identifier(source.table), db=identifier("main"), catalog=identifier(source.product))
-        visible = TRUE if source.forbids else source.rows
-        kept = all_of(source.keep, visible)
+            place = {"db": identifier("main"), "catalog": identifier(source.product)}
+        table = exp.Table(this=identifier(source.table), **place)
+        kept = all_of(source.keep, TRUE if source.forbids else source.rows)
         if kept == TRUE and not source.forbids:
-            return exp.alias_(table, identifier(source.alias), table=True)
+            table.set("alias", exp.TableAlias(this=identifier(source.alias)))
+            return table
         columns: list[exp.Expr] = [named(name) for name in sorted(self.read.get(source.alias, set()))]
         if source.forbids:
-            allowed = predicate_sql(source.rows, source.columns, self.parameters, dialect=self.dialect)
-            columns.append(labelled(exp.Coalesce(this=allowed, expressions=[exp.false()]), VISIBLE))
-        query = exp.select(*(columns or [exp.Literal.number(1)])).from_(table)
-        if kept != TRUE:
-            query = query.where(predicate_sql(kept, source.columns, self.parameters, dialect=self.dialect))
-        return query.subquery(identifier(source.alias))
+            allowed = self._predicate(source.rows, source)
+            columns.append(labelled(exp.Coalesce(this=allowed, expressions=[exp.Boolean(this=False)]), VISIBLE))
+        where = [] if kept == TRUE else [self._predicate(kept, source)]
+        return derived(select(columns or [one()], table, where), source.alias)
+
+    def _predicate(self, predicate: Predicate, source: Source) -> exp.Expr:
+        return predicate_sql(predicate, source.columns, self.parameters, dialect=self.dialect)
 
 
-def _layer(query: exp.Select, columns: Sequence[str]) -> exp.Select:
-    return exp.select(*(named(name) for name in columns)).from_(_subquery(query))
-
-
-def _subquery(query: exp.Select) -> exp.Subquery:
-    return query.subquery(identifier("r"))
+def _rows_of(query: exp.Select) -> exp.Subquery:
+    return derived(query, ROWS)
 
 
 def _percentile(value: exp.Expr, aggregate: Aggregate) -> exp.Expr:
     """Exact, over numbers as doubles; a discrete one is a value that occurs."""
     share = exp.Literal.number(0.5 if aggregate.aggregation is Aggregation.MEDIAN else aggregate.percentile)
     function = exp.PercentileDisc(this=share) if aggregate.discrete else exp.PercentileCont(this=share)
-    ordered = value if aggregate.discrete else exp.cast(value, "DOUBLE")
+    ordered = value if aggregate.discrete else cast(value, "DOUBLE")
     return exp.WithinGroup(this=function, expression=exp.Order(expressions=[exp.Ordered(this=ordered)]))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
-from typing import Any, Literal
+from typing import Any
 
 from sqlglot import exp
 
@@ -35,8 +35,17 @@ from semantic_layer.predicate import (
     bind,
 )
 from semantic_layer.product import Column, ColumnType
-
-Dialect = Literal["duckdb", "postgres"]
+from semantic_layer.sql.build import (
+    Dialect,
+    all_true,
+    any_true,
+    cast,
+    identifier,
+    is_null,
+    is_present,
+    named,
+    select,
+)
 
 _COMPARISONS: Mapping[Operator, type[exp.Binary]] = {
     "eq": exp.EQ,
@@ -73,11 +82,6 @@ class Parameters:
         return exp.Placeholder(this=name)
 
 
-def identifier(name: str) -> exp.Identifier:
-    """A name as a quoted identifier."""
-    return exp.to_identifier(name, quoted=True)
-
-
 def predicate_sql(
     predicate: Predicate,
     columns: Mapping[str, Column],
@@ -111,7 +115,7 @@ def render(expression: exp.Expr, dialect: Dialect, *, pretty: bool = False) -> s
         expression = expression.copy()
         for name in expression.find_all(exp.Identifier, exp.Literal):
             name.set("this", str(name.this).replace("%", "%%"))
-    return expression.sql(dialect=dialect, pretty=pretty)
+    return expression.sql(dialect=dialect, pretty=pretty, copy=False)
 
 
 @dataclass(frozen=True)
@@ -145,46 +149,46 @@ class _Compiler:
             case Constant(value):
                 return exp.Boolean(this=value)
             case And(parts):
-                return exp.and_(*(self.node(part) for part in parts)) if parts else exp.true()
+                return all_true(self.node(part) for part in parts) or exp.Boolean(this=True)
             case Or(parts):
-                return exp.or_(*(self.node(part) for part in parts)) if parts else exp.false()
+                return any_true(self.node(part) for part in parts) or exp.Boolean(this=False)
             case Not(part):
-                return exp.not_(exp.paren(self.node(part)))
+                return exp.Not(this=exp.Paren(this=self.node(part)))
             case _:
-                return exp.paren(self.leaf(predicate))
+                return self.leaf(predicate)
 
     def leaf(self, leaf: Leaf) -> exp.Expr:
         column = self.columns[leaf.field]
-        source = self.operands.get(leaf.field) or exp.column(
-            identifier(leaf.field), table=identifier(self.table) if self.table else None
-        )
+        plain = (self.table, leaf.field) if self.table else (leaf.field,)
+        source = self.operands[leaf.field].copy() if leaf.field in self.operands else named(*plain)
         if column.type is ColumnType.ARRAY:
-            return self._any_element(leaf, column, source.copy())
-        return self._holds(leaf, self._operand(source.copy(), column, column.type))
+            return self._any_element(leaf, column, source)
+        return self._holds(leaf, self._operand(source, column, column.type))
 
     def _operand(self, source: exp.Expr, column: Column, kind: ColumnType) -> _Operand:
         if kind is ColumnType.NUMBER:
-            source = exp.Nullif(this=source, expression=exp.cast(exp.Literal.string("NaN"), "DOUBLE"))
+            source = exp.Nullif(this=source, expression=cast(exp.Literal.string("NaN"), "DOUBLE"))
         if kind is ColumnType.STRING and self.dialect == "postgres":
-            source = exp.cast(source, "TEXT")
+            source = cast(source, "TEXT")
         if kind is ColumnType.TIMESTAMP and self.dialect == "postgres" and not _zone_known(column):
             source = exp.Extract(this=exp.var("EPOCH"), expression=source)
         return _Operand(source, column, kind)
 
     def _any_element(self, leaf: Leaf, column: Column, source: exp.Expr) -> exp.Expr:
-        element = self._operand(exp.column("item", table="element"), column, column.items or ColumnType.STRING)
-        offered = exp.Is(this=element.sql, expression=exp.null()).not_()
+        item = exp.Column(this=exp.to_identifier("item"), table=exp.to_identifier("element"))
+        element = self._operand(item, column, column.items or ColumnType.STRING)
         elements = exp.alias_(exp.Unnest(expressions=[source]), "element", table=["item"])
+        offered = [is_present(element.sql)]
         if isinstance(leaf, IsNull):
-            counted = exp.select(exp.Count(this=exp.Star())).from_(elements).where(offered)
-            return exp.EQ(this=exp.paren(counted), expression=exp.Literal.number(0))
-        held = exp.func("BOOL_OR", exp.paren(self._holds(leaf, element)))
-        return exp.select(held).from_(elements).where(offered).subquery()
+            counted = select([exp.Count(this=exp.Star())], elements, offered)
+            return exp.EQ(this=exp.Subquery(this=counted), expression=exp.Literal.number(0))
+        held = exp.LogicalOr(this=exp.Paren(this=self._holds(leaf, element)))
+        return exp.Subquery(this=select([held], elements, offered))
 
     def _holds(self, leaf: Leaf, operand: _Operand) -> exp.Expr:
         match leaf:
             case IsNull():
-                return exp.Is(this=operand.sql, expression=exp.null())
+                return is_null(operand.sql)
             case Compare(_, operator, value):
                 return self._compare(operand, operator, _value(value, leaf.field))
             case In(field_name, values):
@@ -201,7 +205,7 @@ class _Compiler:
                     ends.append(
                         self._compare(operand, "le" if leaf.include_high else "lt", _value(high, leaf.field))
                     )
-                return exp.and_(*ends) if ends else _always(operand, True)
+                return all_true(ends) or _always(operand, True)
 
     def _compare(self, operand: _Operand, operator: Operator, value: Scalar) -> exp.Expr:
         bound = self._bound(value, operand)
@@ -236,7 +240,7 @@ class _Compiler:
         return exp.GT(this=place, expression=exp.Literal.number(0))
 
     def _placeholder(self, bound: _Bound) -> exp.Expr:
-        return exp.cast(self.parameters.add(bound.value), exp.DataType.build(bound.type, dialect=self.dialect))
+        return cast(self.parameters.add(bound.value), bound.type)
 
     def _bound(self, value: Scalar, operand: _Operand) -> _Bound | int:
         """The value as the engine holds it, or -1 / 1 where it lies below / above everything it holds."""
@@ -271,8 +275,7 @@ def _value(value: Value, name: str) -> Scalar:
 
 def _always(operand: _Operand, value: bool) -> exp.Expr:
     """`value` for every cell that is not NULL."""
-    present = exp.Is(this=operand.sql.copy(), expression=exp.null()).not_()
-    return exp.Case(ifs=[exp.If(this=present, true=exp.Boolean(this=value))])
+    return exp.Case(ifs=[exp.If(this=is_present(operand.sql.copy()), true=exp.Boolean(this=value))])
 
 
 def _decimal_bound(value: Decimal, column: Column) -> _Bound | int:

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from indexes.jobs import Job, JobStore
 from indexes.ledger import Ledger
+from ingest.work import Worker
 from wellhead import cli
 
 TINY = Path(__file__).parents[1] / "workspaces" / "tiny"
@@ -115,3 +116,25 @@ def test_a_cancelled_job_never_starts(root: Path) -> None:
     assert wellhead(root, "work", "--once").exit_code == 0
     assert store.get(job.id).state == "cancelled"
     assert Ledger(root / ".wellhead").edition().number == 0
+
+
+def test_a_running_job_that_is_cancelled_stops_before_its_next_step_and_leaves_nothing(root: Path) -> None:
+    store = JobStore(root / ".wellhead")
+    job = store.submit("ingest", {"products": []}, "olga")
+    claim = store.claim("this test")
+    assert claim is not None
+    store.cancel(job.id)
+    Worker(root, {}).run_claimed(claim)
+    assert store.get(job.id).state == "cancelled"
+    assert Ledger(root / ".wellhead").edition().number == 0
+
+
+def test_a_job_whose_worker_died_is_run_by_the_next_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = JobStore(root / ".wellhead")
+    job = store.submit("ingest", {"products": ["handbook"]}, "olga")
+    assert store.claim("a worker that dies") is not None
+    assert wellhead(root, "work", "--once").exit_code == 0
+    assert store.get(job.id).state == "running"
+    monkeypatch.setattr("indexes.jobs.LEASE_SECONDS", 0.0)
+    Worker(root, {}).run_next()
+    assert store.get(job.id).state == "succeeded"

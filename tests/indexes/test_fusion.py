@@ -49,6 +49,14 @@ def test_reciprocal_ranks_add_up() -> None:
     assert fused.scores.tolist() == pytest.approx([1 / 62 + 1 / 61, 1 / 61, 1 / 62])
 
 
+def test_other_dense_scores_are_fused_anew_with_the_words() -> None:
+    fused = fuse(leg(n1=0.9, n2=0.5, n3=0.1), leg(n2=12.0, n4=8.0, n5=4.0))
+    again = fused.rescored(np.array([0.0, 1.0, 0.5], np.float32), 0.7)
+    assert again.numbers.tolist() == [2, 4, 1]
+    assert again.scores.tolist() == pytest.approx([1.0, 0.7 * 0.5 + 0.15, 0.0])
+    assert again.dense_ranks.tolist() == [1, 2, 3]
+
+
 scores = st.dictionaries(st.integers(0, 30), st.floats(-1, 1, width=32), max_size=20)
 
 

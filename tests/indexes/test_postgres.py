@@ -13,7 +13,6 @@ import pytest
 
 from indexes.postgres.connection import Pool, connect, server_dsn, shown
 from indexes.postgres.cursors import BATCH_ROWS, snapshot
-from indexes.postgres.embedded import embedded_postgres
 from indexes.postgres.load import load_tables
 from indexes.postgres.records import PostgresRecords
 from semantic_layer.errors import DeadlineExceeded, EngineUnavailable, InvalidArgument, SourceFailed
@@ -53,18 +52,14 @@ def order(number: int, region: str = "EU", email: str = "ann@example.com") -> tu
     return (f"o{number}", region, Decimal("19.90"), number, NOON, email, ["a", "b"], '{"gift": true}', "x")
 
 
-@pytest.fixture(scope="module")
-def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with embedded_postgres(tmp_path_factory.mktemp("pg") / "data") as found:
-        yield found
-
-
 @pytest.fixture
-def orders(dsn: str) -> str:
+def orders(postgres_dsn: str) -> str:
     load_tables(
-        dsn, SCHEMA, [("orders", COLUMNS, [order(1), order(2, "US", "bob@example.com")]), ("prices", ("id",), [])]
+        postgres_dsn,
+        SCHEMA,
+        [("orders", COLUMNS, [order(1), order(2, "US", "bob@example.com")]), ("prices", ("id",), [])],
     )
-    return dsn
+    return postgres_dsn
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def test_a_quoted_phrase_must_occur_with_its_small_words(reader: TextReader) -> 
     assert found(reader, '"days within 30"') == []
     assert found(reader, "“working days” norway") == [2]
     assert found(reader, '"to be or not"') == [5]
+    assert found(reader, 'a 5" by 7" label for shoes')[0] == 0
     assert found(reader, '"靴を返品"') == [6]
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexes import vectors_faiss
 from indexes.ports import Allowed, VectorReader, Vectors
 from indexes.vectors_exact import ExactVectorBuilder, ExactVectorReader
-from indexes.vectors_faiss import FaissBuilder, FaissReader, Recipe, device_for
+from indexes.vectors_faiss import Effort, FaissBuilder, FaissReader, Recipe, device_for
 from semantic_layer.errors import CorruptGeneration, EngineUnavailable
 
 DIMENSION = 48
@@ -123,6 +124,21 @@ def test_recall_is_certified_against_exact_search_with_and_without_a_filter(tmp_
     assert facts["filtered_recall_at_10"] >= 0.95
     assert facts["count"] == COUNT
     assert [path.name for path in tmp_path.iterdir()] == ["index.faiss"]
+
+
+def test_vectors_that_approximate_search_does_not_find_are_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors_faiss, "EFFORTS", (Effort(1, 12),))
+    vectors = np.random.default_rng(2).standard_normal((3_000, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    builder = FaissBuilder(tmp_path, DIMENSION, device="cpu", flat_below=1_000)
+    builder.add(vectors)
+    facts = builder.seal()
+    assert facts["index"] == "SQfp16"
+    assert facts["recall_at_10"] >= 0.95 > facts["refused"]["recall_at_10"]
+    numbers, _ = FaissReader(tmp_path, facts).search(vectors[5], 10, Allowed(np.arange(0, 3_000, 3), 3_000))
+    assert (numbers % 3 == 0).all()
 
 
 def test_the_same_vectors_make_the_same_index(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_changed_file_is_a_new_generation_and_the_rest_is_not_parsed_again(sho
     shop.edit("handbook/data/returns.md", "30 days", "60 days")
     second = shop.ingest()
     assert second.generation != first.generation
-    assert second.reused == {"files": 3}
+    assert second.reused == {"files": 3, "vectors": 3}
     assert verify(generation_folder(shop.home, "handbook", first.generation))
     shop.edit("handbook/data/returns.md", "60 days", "30 days")
     third = shop.ingest()
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_read_is_named_and_stops_or_is_set_aside_as_the_co
         ("2025-02-10", "10/02/2025", "column 'ordered_on': '10/02/2025' is not"),
         ("order_id,region", "order_id,regoin", "'region' (there is 'regoin')"),
         ("2,EU,bert", "1,EU,bert", "orders.order_id: the primary key is never doubled, but 1 row does not"),
-        ("2,EU,bert", "2,,bert", "orders.region: is never empty, but 1 row does not (row orders.csv row 2)"),
+        ("2,EU,bert", "2,,bert", "orders.region: is never empty, but 1 row does not (orders.csv row 2)"),
     ],
 )
 def test_a_table_that_breaks_its_contract_is_named_by_file_row_and_column(

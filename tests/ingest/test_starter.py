@@ -235,6 +235,16 @@ def test_tables_beside_documents_are_never_read_as_text(tmp_path: Path) -> None:
     assert declared["region"] is ColumnType.STRING
 
 
+def test_a_workbook_of_several_sheets_among_documents_is_a_document(tmp_path: Path) -> None:
+    folder = tmp_path / "papers"
+    written(folder / "a.md", "# A\n\nText.\n")
+    book = openpyxl.Workbook()
+    book.create_sheet("Notes")
+    book.save(folder / "report.xlsx")
+    report = start(tmp_path / "shop", "--data", folder)
+    assert [(one["kind"], one["rows"]) for one in report["products"][0]["datasets"]] == [("document", 2)]
+
+
 def test_nested_records_are_flattened_by_path(tmp_path: Path) -> None:
     records = [
         {"id": n, "attributes": {"colour": "red", "size": {"eu": 40 + n}}, "tags": ["a"], "Order No": f"x{n}"}

@@ -45,7 +45,8 @@ class Running:
 @contextlib.contextmanager
 def running_server(workspace: BuiltWorkspace, **changes: object) -> Iterator[Running]:
     """Serve the workspace over HTTP on a free port until the block ends."""
-    with socket.socket() as listening:
+    # asyncio turns Nagle's algorithm off only for sockets that say they are TCP, as `uvicorn.run` makes them.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         settings = replace(serving_settings(workspace.door), port=listening.getsockname()[1], **changes)
         with serving(settings, {}) as service:

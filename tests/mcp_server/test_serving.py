@@ -247,3 +247,15 @@ def test_an_operators_job_is_run_by_the_worker_beside_the_server(own: BuiltWorks
             assert state() == "succeeded"
         with httpx2.Client(base_url=running.origin, timeout=30) as http:
             eventually(lambda: "90 days" in windows_of(http))
+
+
+def test_a_server_whose_only_edition_is_damaged_says_so_without_naming_products(own: BuiltWorkspace) -> None:
+    for database in (own.home / "generations").rglob("tables.duckdb"):
+        database.write_bytes(b"damage")
+    with running_server(own) as running, httpx2.Client(base_url=running.origin, timeout=30) as http:
+        assert http.get("/readyz").json()["reasons"] == ["corrupt_generation"]
+        response = http.post("/api/tools/discover", json={})
+        assert response.status_code == 503
+        assert response.headers["retry-after"]
+        assert "sales" not in response.text
+        assert "handbook" not in response.text

@@ -108,7 +108,7 @@ def test_nested_objects_are_flattened_with_their_paths() -> None:
     city, code = dataset.column("ship_city"), dataset.column("ship_zip code")
     assert city is not None
     assert code is not None
-    assert (city.path, code.path) == ("$.ship.city", '$.ship."zip code"')
+    assert (city.path, code.path) == ("$.ship.city", "$.ship['zip code']")
     assert (city.filterable, code.filterable) == (True, False)
 
 

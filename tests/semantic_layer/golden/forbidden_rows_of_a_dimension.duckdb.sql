@@ -12,9 +12,7 @@ WITH part_0 AS (
     LEFT JOIN (
       SELECT
         "customer_id",
-        COALESCE((
-          "region" = CAST($p0 AS TEXT)
-        ), FALSE) AS "row is visible"
+        COALESCE("region" = CAST($p0 AS TEXT), FALSE) AS "row is visible"
       FROM "crm"."main"."customers"
     ) AS "customers"
       ON "orders"."customer_id" = "customers"."customer_id"

@@ -12,9 +12,7 @@ WITH part_0 AS (
     LEFT JOIN (
       SELECT
         "customer_id",
-        COALESCE((
-          CAST("region" AS TEXT) = CAST(%(p0)s AS TEXT)
-        ), FALSE) AS "row is visible"
+        COALESCE(CAST("region" AS TEXT) = CAST(%(p0)s AS TEXT), FALSE) AS "row is visible"
       FROM "crm"."customers"
     ) AS "customers"
       ON "orders"."customer_id" = "customers"."customer_id"

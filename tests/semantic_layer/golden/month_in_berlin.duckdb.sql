@@ -12,10 +12,10 @@ WITH part_0 AS (
     WHERE
       (
         "orders"."status" = CAST($p0 AS TEXT)
-      )
-      AND (
-        "orders"."ordered_at" >= CAST($p1 AS TIMESTAMP)
-        AND "orders"."ordered_at" < CAST($p2 AS TIMESTAMP)
+        AND (
+          "orders"."ordered_at" >= CAST($p1 AS TIMESTAMP)
+          AND "orders"."ordered_at" < CAST($p2 AS TIMESTAMP)
+        )
       )
   ) AS "r"
   GROUP BY

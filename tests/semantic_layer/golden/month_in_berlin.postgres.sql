@@ -12,10 +12,10 @@ WITH part_0 AS (
     WHERE
       (
         CAST("orders"."status" AS TEXT) = CAST(%(p0)s AS TEXT)
-      )
-      AND (
-        EXTRACT(EPOCH FROM "orders"."ordered_at") >= CAST(%(p1)s AS DECIMAL)
-        AND EXTRACT(EPOCH FROM "orders"."ordered_at") < CAST(%(p2)s AS DECIMAL)
+        AND (
+          EXTRACT(EPOCH FROM "orders"."ordered_at") >= CAST(%(p1)s AS DECIMAL(18, 3))
+          AND EXTRACT(EPOCH FROM "orders"."ordered_at") < CAST(%(p2)s AS DECIMAL(18, 3))
+        )
       )
   ) AS "r"
   GROUP BY

@@ -109,6 +109,9 @@ class _Reader:
         own_path = hints.text("path")
         if own_path and not own_path.startswith("$"):
             hints.wrong("`path` must be a JSON path.", f'Write "$.{own_path}".', key="path")
+        if (prefix + name).casefold() == "rowid":
+            message = "the name 'rowid' is the table engine's own."
+            self.wrong(place, message, "Name it otherwise, with physicalName: rowid.")
         if not own_path and (self.kind == "record" or prefix):
             own_path = f"{path}{_step(declared.physicalName or name)}"
         column = Column(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -21,7 +22,9 @@ def product(*columns: str) -> DataProduct:
 
 
 def publish(ledger: Ledger, name: str, generation: str) -> Edition:
-    return retry_on_conflict(lambda: ledger.publish(ledger.edition(), {name: generation}, action="publish", by="t"))
+    return retry_on_conflict(
+        lambda: ledger.publish(ledger.edition(), {name: generation}, action="publish", by="t")
+    )
 
 
 def test_an_empty_home_has_edition_zero(tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ def test_concurrent_publishers_lose_no_edition(tmp_path: Path) -> None:
     editions = Ledger(tmp_path).editions(limit=100)
     assert len(editions) == 40
     assert editions[0].products == {f"product-{n}": "g9" for n in range(4)}
-    for later, earlier in zip(editions, editions[1:], strict=False):
+    for later, earlier in itertools.pairwise(editions):
         changed = {name for name in later.products if later.products[name] != earlier.products.get(name)}
         assert len(changed) == 1
 

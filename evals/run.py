@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from evals.ask import Asker
-from evals.cases import ForbiddenCase, MetricCase, RetrievalCase, Suite
 from evals.scores import retrieval_scores
 from indexes.document import Hit
 from semantic_layer.errors import Refused, UnknownName, WellheadError
+from semantic_layer.suite import ForbiddenCase, MetricCase, RetrievalCase, Suite
 
 Kind = Literal["retrieval", "metric", "forbidden"]
 

@@ -13,6 +13,7 @@ from semantic_layer.product_folder import EVALS, ProductFolder, read_product_fol
 from semantic_layer.references import check_references
 from semantic_layer.semantics.checks import check_across
 from semantic_layer.settings import FILE, WorkspaceSettings, read_settings
+from semantic_layer.suite import suite_problems
 from semantic_layer.yaml_file import read_yaml
 
 _PRODUCT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
@@ -81,12 +82,9 @@ def _products(root: Path, settings: WorkspaceSettings, findings: Findings) -> di
 
 
 def _check_evals(product: ProductFolder, shown: str, findings: Findings) -> None:
-    """The form of the evaluations; what they mean is read by the package that asks them."""
-    if product.evals_path is not None:
-        try:
-            read_yaml(product.evals_path, shown_as=f"{shown}/{EVALS}")
-        except InvalidWorkspace as invalid:
-            findings.problems.extend(invalid.problems)
+    path = product.evals_path
+    if path is not None:
+        findings.problems.extend(suite_problems(path, product.product.name, shown_as=f"{shown}/{EVALS}"))
 
 
 def _check_together(found: Mapping[str, ProductFolder], settings: WorkspaceSettings, findings: Findings) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from evals.cases import suite_problems
 from indexes.postgres.connection import connect, server_dsn, shown
 from ingest.diagnose.finding import Finding, attempt, failed
 from ingest.sources.local import find_files
 from semantic_layer.environment import filled, variables_in
-from semantic_layer.errors import InvalidWorkspace, WellheadError
+from semantic_layer.errors import WellheadError
 from semantic_layer.product import DataProduct, Server
 from semantic_layer.settings import WorkspaceSettings
-from semantic_layer.workspace import Workspace, load_workspace
+from semantic_layer.workspace import load_workspace
 
 
 def look_at_workspace(
@@ -21,7 +20,7 @@ def look_at_workspace(
 ) -> Iterator[Finding]:
     """Every finding about what the team edits, and about the sources that its contracts name."""
     try:
-        workspace = _loaded(root, settings)
+        workspace = load_workspace(root, settings=settings)
     except WellheadError as error:
         yield failed("workspace", error)
         return
@@ -37,21 +36,6 @@ def look_at_workspace(
             yield from (_unset(name, server, variable) for variable in unset)
             if not unset:
                 yield _source(folder.product, server, environment)
-
-
-def _loaded(root: Path, settings: WorkspaceSettings) -> Workspace:
-    workspace = load_workspace(root, settings=settings)
-    problems = [
-        problem
-        for name, folder in workspace.products.items()
-        if folder.evals_path is not None
-        for problem in suite_problems(
-            folder.evals_path, name, shown_as=folder.evals_path.relative_to(root).as_posix()
-        )
-    ]
-    if problems:
-        raise InvalidWorkspace(problems, root=root)
-    return workspace
 
 
 def _variables(server: Server) -> tuple[str, ...]:

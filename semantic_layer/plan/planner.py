@@ -88,6 +88,12 @@ class _Planner:
         metrics = tuple(
             OutputColumn(name, "metric", None, metric.label, metric.unit) for name, _, metric in self.asked
         )
+        twice = {column.name for column in columns} & {column.name for column in metrics}
+        if twice:
+            name = min(twice)
+            clearer = next(key.found[0].name for key in keys if key.name == name)
+            hint = f"Write {clearer!r} for the dimension."
+            raise InvalidArgument(f"{name!r} is asked for as a metric and as a dimension.", hint=hint)
         return Plan(
             keys=columns,
             metrics=metrics,

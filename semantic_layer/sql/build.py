@@ -98,4 +98,4 @@ def cast(expression: exp.Expr, kind: str) -> exp.Expr:
 
 @lru_cache(maxsize=512)
 def _type(kind: str) -> exp.DataType:
-    return exp.DataType.build(kind, dialect="duckdb")
+    return exp.DataType.build(kind)

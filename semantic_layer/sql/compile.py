@@ -37,7 +37,8 @@ from semantic_layer.sql.expressions import canonical
 from semantic_layer.sql.parts import SIZE, PartSql, key_name
 from semantic_layer.sql.predicate import Parameters, render
 
-TOTAL_ROWS = "total rows"
+TOTAL_ROWS = "wh.total_rows"
+"""No metric or dimension can have this name."""
 
 
 @dataclass(frozen=True)

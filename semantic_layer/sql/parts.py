@@ -28,8 +28,8 @@ from semantic_layer.sql.expressions import canonical
 from semantic_layer.sql.grain import truncated
 from semantic_layer.sql.predicate import Parameters, predicate_sql
 
-VISIBLE = "row is visible"
-SIZE = "row count"
+VISIBLE = "wh.visible"
+SIZE = "wh.rows"
 ROWS = "r"
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from evals.ask import Asker
-from evals.cases import Suite, read_suite
 from evals.run import run_suite
 from examples.outfitter.generate import POSTGRES_SCHEMA, generate, postgres_tables
 from examples.outfitter.refresh_evals import PRODUCTS
@@ -29,6 +28,7 @@ from ingest.settings import IngestSettings
 from semantic_layer.findings import Findings
 from semantic_layer.policy_file import read_policy
 from semantic_layer.semantics.ossie import read_ossie
+from semantic_layer.suite import Suite, read_suite
 from semantic_layer.workspace import load_workspace
 from semantic_layer.yaml_file import parse_yaml
 

@@ -258,6 +258,31 @@ def test_several_ways_to_a_dimension_are_an_error_that_lists_them(shop: duckdb.D
     assert '"orders"."customer_id" = "stores"."store_id"' in ask("returned_to__city")
 
 
+def test_a_name_that_two_products_use_must_say_which(shop: duckdb.DuckDBPyConnection) -> None:
+    crm = MODELS["crm"]
+    models = {**MODELS, "crm": replace(crm, metrics=(*crm.metrics, replace(crm.metrics[0], name="revenue")))}
+
+    def ask(metric: str) -> Any:
+        query = MetricQuery.from_json({"metrics": [metric]})
+        statement = compile_query(query, models, PRODUCTS, grants(), as_of=NOON).statement
+        return shop.execute(statement.sql).fetchone()
+
+    with pytest.raises(UnknownName, match=r"'crm\.revenue' or 'shop\.revenue'"):
+        ask("revenue")
+    assert ask("shop.revenue")[0] == Decimal("310.00")
+    assert ask("crm.revenue")[0] == 3
+
+
+def test_one_name_for_a_metric_and_a_dimension_is_an_error() -> None:
+    shop = MODELS["shop"]
+    renamed = replace(
+        shop, metrics=tuple(replace(one, name="city" if one.name == "units" else one.name) for one in shop.metrics)
+    )
+    query = MetricQuery.from_json({"metrics": ["city"], "dimensions": ["city"]})
+    with pytest.raises(InvalidArgument, match="as a metric and as a dimension"):
+        compile_query(query, {**MODELS, "shop": renamed}, PRODUCTS, grants(), as_of=NOON)
+
+
 # -- rights ------------------------------------------------------------------------------------------------
 
 

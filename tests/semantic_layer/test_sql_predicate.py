@@ -214,6 +214,16 @@ def test_postgres_reads_names_with_per_cent_signs_and_values_with_nul(postgres: 
         assert postgres.execute(f"SELECT count(*) FROM shares WHERE {text}", values).fetchone() == (count,)
 
 
+@pytest.mark.postgres
+def test_postgres_compares_decimals_of_any_size(postgres: Any) -> None:
+    postgres.execute("CREATE TEMP TABLE amounts (amount numeric)")
+    postgres.execute("INSERT INTO amounts VALUES (1.0005), (1e60)")
+    columns = {"amount": Column("amount", ColumnType.DECIMAL)}
+    for value, count in ((Decimal("1e60"), 1), (Decimal("1.0005"), 1), (Decimal("1.00050001"), 0)):
+        text, values = where_text(Compare("amount", "eq", value), columns, "postgres")
+        assert postgres.execute(f"SELECT count(*) FROM amounts WHERE {text}", values).fetchone() == (count,)
+
+
 def test_a_value_never_becomes_sql_text() -> None:
     hostile = "x' OR 1=1 --"
     text, values = where_text(Compare("string", "eq", hostile), COLUMNS, "duckdb")

@@ -25,7 +25,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS "total rows"
+  COUNT(*) OVER () AS "wh.total_rows"
 FROM answer
 ORDER BY
   "customer__region" COLLATE "C" ASC

@@ -15,5 +15,5 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS "total rows"
+  COUNT(*) OVER () AS "wh.total_rows"
 FROM answer

@@ -12,12 +12,12 @@ WITH part_0 AS (
     LEFT JOIN (
       SELECT
         "customer_id",
-        COALESCE(CAST("region" AS TEXT) = CAST(%(p0)s AS TEXT), FALSE) AS "row is visible"
+        COALESCE(CAST("region" AS TEXT) = CAST(%(p0)s AS TEXT), FALSE) AS "wh.visible"
       FROM "crm"."customers"
     ) AS "customers"
       ON "orders"."customer_id" = "customers"."customer_id"
     WHERE
-      COALESCE("customers"."row is visible", TRUE)
+      COALESCE("customers"."wh.visible", TRUE)
   ) AS "r"
   GROUP BY
     "k0"
@@ -29,7 +29,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS "total rows"
+  COUNT(*) OVER () AS "wh.total_rows"
 FROM answer
 ORDER BY
   "order__status" COLLATE "C" ASC

@@ -13,8 +13,8 @@ WITH part_0 AS (
       (
         CAST("orders"."status" AS TEXT) = CAST(%(p0)s AS TEXT)
         AND (
-          EXTRACT(EPOCH FROM "orders"."ordered_at") >= CAST(%(p1)s AS DECIMAL(18, 3))
-          AND EXTRACT(EPOCH FROM "orders"."ordered_at") < CAST(%(p2)s AS DECIMAL(18, 3))
+          EXTRACT(EPOCH FROM "orders"."ordered_at") >= CAST(%(p1)s AS DECIMAL)
+          AND EXTRACT(EPOCH FROM "orders"."ordered_at") < CAST(%(p2)s AS DECIMAL)
         )
       )
   ) AS "r"
@@ -28,7 +28,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS "total rows"
+  COUNT(*) OVER () AS "wh.total_rows"
 FROM answer
 ORDER BY
   "metric_time__month" ASC

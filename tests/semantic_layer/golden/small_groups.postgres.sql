@@ -4,7 +4,7 @@ WITH part_0 AS (
   SELECT
     "k0",
     COUNT("v0") AS "m0",
-    COUNT(*) AS "row count"
+    COUNT(*) AS "wh.rows"
   FROM (
     SELECT
       "customers"."region" AS "k0",
@@ -19,11 +19,11 @@ WITH part_0 AS (
     "m0" AS "customer_count"
   FROM part_0
   WHERE
-    COALESCE("part_0"."row count", 5) >= 5
+    COALESCE("part_0"."wh.rows", 5) >= 5
 )
 SELECT
   *,
-  COUNT(*) OVER () AS "total rows"
+  COUNT(*) OVER () AS "wh.total_rows"
 FROM answer
 ORDER BY
   "customer__region" COLLATE "C" ASC
@@ -33,7 +33,7 @@ WITH part_0 AS (
   SELECT
     "k0",
     COUNT("v0") AS "m0",
-    COUNT(*) AS "row count"
+    COUNT(*) AS "wh.rows"
   FROM (
     SELECT
       "customers"."region" AS "k0",
@@ -47,11 +47,11 @@ WITH part_0 AS (
     "part_0"."k0" AS "k0"
   FROM part_0
   WHERE
-    COALESCE("part_0"."row count", 5) >= 5
+    COALESCE("part_0"."wh.rows", 5) >= 5
 ), total_0 AS (
   SELECT
     COUNT("v0") AS "m0",
-    COUNT(*) AS "row count"
+    COUNT(*) AS "wh.rows"
   FROM (
     SELECT
       *

@@ -54,7 +54,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS "total rows"
+  COUNT(*) OVER () AS "wh.total_rows"
 FROM answer
 ORDER BY
   "store__city" COLLATE "C" ASC

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from semantic_layer.errors import InvalidWorkspace, Problem
+from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
+from semantic_layer.filter_form import parse_filter
+from semantic_layer.plan.query import MetricQuery
 from semantic_layer.principal import Principal
 from semantic_layer.section import Section
 from semantic_layer.settings import read_principal
@@ -127,6 +129,8 @@ class _Reader:
         section.required("question", "relevant")
         relevant = frozenset(section.texts("relevant"))
         filters = section.node_of("filters")
+        if filters is not None:
+            self.formed(section, "filters", parse_filter, filters.plain())
         return RetrievalCase(
             self.name(section),
             self.principal(section),
@@ -141,6 +145,8 @@ class _Reader:
         rows = tuple(cast("Mapping[str, Any]", row.plain()) for row in expect if row.mapping is not None)
         if len(rows) != len(expect):
             section.wrong("each row of `expect` is a mapping from column to value.", key="expect")
+        if query is not None:
+            self.formed(section, "query", MetricQuery.from_json, query.plain())
         return MetricCase(
             self.name(section),
             self.principal(section),
@@ -148,6 +154,13 @@ class _Reader:
             rows,
             section.number("tolerance", 1e-6) or 0.0,
         )
+
+    def formed(self, section: Section, key: str, parse: Callable[[Any], object], form: Any) -> None:
+        """Note what the parser of filters or queries says of this form."""
+        try:
+            parse(form)
+        except InvalidArgument as error:
+            section.wrong(error.message, error.hint, key=key)
 
     def forbidden(self, section: Section) -> ForbiddenCase:
         section.required("ask")

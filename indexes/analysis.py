@@ -72,6 +72,11 @@ def wanted_in(question: str) -> Wanted:
     return Wanted(question, tuple(phrase for phrase in phrases if _WORD.search(phrase)))
 
 
+def unquoted(question: str) -> str:
+    """The question with its quoted phrases as plain words."""
+    return _PHRASE.sub(lambda found: next(filter(None, found.groups())), question)
+
+
 def without_small_words(text: str, language: str) -> str:
     """The text without the language's function words; unchanged where nothing else is in it."""
     small = FUNCTION_WORDS.get(language, frozenset())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from indexes.analysis import language_of, wanted_in
+from indexes.analysis import language_of, unquoted, wanted_in
 from indexes.fusion import Fused, fuse
 from indexes.ports import Numbers, QueryVector, Scores
 from indexes.question import Question
@@ -19,6 +19,9 @@ LEG_DEPTH = 100
 RERANKED = 50
 
 _SHIFT = 40
+
+Leg = tuple[Numbers, Scores]
+"""Candidates and their scores, best first, each of shape (m,)."""
 
 
 def candidate(place: int, number: Numbers) -> Numbers:
@@ -76,20 +79,32 @@ def search(run: Run) -> Fused:
     return fused
 
 
-def _legs(run: Run) -> tuple[tuple[Numbers, Scores], tuple[Numbers, Scores]]:
+def _legs(run: Run) -> tuple[Leg, Leg]:
     """Candidates by vectors and by words, of all products; a leg that the mode leaves out is empty.
 
-    Where the question quotes a phrase, vectors only score what holds it.
+    Where a hybrid question quotes a phrase, vectors only score what holds it. Where nothing does, the quotes were
+    a manner of speaking: the question is asked without them, and a note says so.
     """
     question = run.question
+    if question.mode != "hybrid" or not wanted_in(question.text).phrases:
+        return _legs_of(run, question.text, quoting=False)
+    dense, sparse = _legs_of(run, question.text, quoting=True)
+    if len(sparse[0]):
+        return dense, sparse
+    run.notes.append("no passage holds the quoted words as they stand: asked without the quotes.")
+    return _legs_of(run, unquoted(question.text), quoting=False)
+
+
+def _legs_of(run: Run, words: str, *, quoting: bool) -> tuple[Leg, Leg]:
+    """Both legs; `quoting` lets vectors score only what the words found."""
+    question = run.question
     depth = max(LEG_DEPTH, question.offset + question.k + 1)
-    quoting = question.mode == "hybrid" and bool(wanted_in(question.text).phrases)
     dense, sparse = [NOTHING], [NOTHING]
     for place, scope in enumerate(run.scopes):
         vectors, text = scope.generation.vectors, scope.generation.text
         by_words = NOTHING
         if question.mode != "vector" and text is not None:
-            by_words = text.search(question.text, depth, scope.allowed)
+            by_words = text.search(words, depth, scope.allowed)
             run.spent("text")
         if question.mode != "text" and vectors is not None:
             query = run.query(scope).vector
@@ -104,7 +119,7 @@ def _legs(run: Run) -> tuple[tuple[Numbers, Scores], tuple[Numbers, Scores]]:
     return _merged(dense), _merged(sparse)
 
 
-def _merged(legs: Sequence[tuple[Numbers, Scores]]) -> tuple[Numbers, Scores]:
+def _merged(legs: Sequence[Leg]) -> Leg:
     numbers, scores = (np.concatenate(parts) for parts in zip(*legs, strict=True))
     return best_first(numbers, scores, len(numbers))
 

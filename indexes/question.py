@@ -19,7 +19,8 @@ MAX_NEIGHBOURS = 3
 
 @dataclass(frozen=True)
 class Question:
-    """A person's words, where to look, and how. Text in double quotes must occur as it stands.
+    """A person's words, where to look, and how. Text in double quotes must occur as it stands; where a
+    hybrid question quotes what no passage holds, it is asked without the quotes and a note says so.
 
     Empty `products` means all that are granted, empty `datasets` all of theirs. `where` names columns.
     `neighbours` passages before and after each hit come with it. `explain` adds each leg's rank and score.

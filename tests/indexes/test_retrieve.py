@@ -234,7 +234,13 @@ def test_pages_follow_each_other_without_gap_or_repeat(snapshot: Snapshot) -> No
 
 def test_a_quoted_phrase_must_occur(snapshot: Snapshot) -> None:
     assert documents(ask(snapshot, 'what about "torn boots" then')) == ["t3"]
-    assert documents(ask(snapshot, '"boots torn"')) == []
+    assert documents(ask(snapshot, '"boots torn"', mode="text")) == []
+
+
+def test_quotes_around_what_no_passage_holds_do_not_hide_what_is_there(snapshot: Snapshot) -> None:
+    spoken = ask(snapshot, '"Which boots are torn, please?"')
+    assert set(documents(spoken)) == set(documents(ask(snapshot, "Which boots are torn, please?")))
+    assert any("without the quotes" in note for note in spoken.notes)
 
 
 def test_neighbours_come_from_the_same_document_only(snapshot: Snapshot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -42,6 +43,7 @@ def parse_arguments(model: type[A], raw: Mapping[str, Any] | None) -> A:
         ) from None
 
 
+@functools.cache
 def input_schema(model: type[Arguments]) -> dict[str, Any]:
     """The model's JSON Schema (2020-12) in its shortest form: closed; no titles, lengths or null alternatives."""
     schema = model.model_json_schema()

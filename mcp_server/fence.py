@@ -43,7 +43,7 @@ class Fence:
 
 def visible(text: str) -> str:
     """The text without control, zero-width, bidirectional and tag characters; line breaks and tabs stay."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(
         char for char in text if char in _KEPT_CONTROLS or unicodedata.category(char) not in ("Cc", "Cf", "Cs")

@@ -48,7 +48,7 @@ def rule_check(dataset: Dataset, rule: QualityRule) -> Check:
         name=f"{dataset.name}: {rule.name}",
         dataset=dataset.name,
         column=rule.column,
-        promise=f"{'the query' if rule.metric == 'sql' else rule.metric} must {words} {rule.bound}{unit}",
+        promise=f"{_subject(rule)} must {words} {rule.bound}{unit}",
         measured=measured,
         holds=lambda value: test(value, rule.bound),
         severity=rule.severity,
@@ -57,6 +57,13 @@ def rule_check(dataset: Dataset, rule: QualityRule) -> Check:
         own_sql=rule.metric == "sql",
         line=rule.line,
     )
+
+
+def _subject(rule: QualityRule) -> str:
+    """What a message calls the rule's number: its metric, or the name its author gave the query."""
+    if rule.metric != "sql":
+        return rule.metric
+    return f"the query {rule.name!r}" if rule.name else "the query"
 
 
 def _failing(dataset: Dataset, rule: QualityRule) -> tuple[str, dict[str, Any]]:

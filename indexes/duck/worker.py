@@ -71,6 +71,9 @@ def _answer(connection: Connection, request: dict[str, Any]) -> tuple[dict[str, 
         table, complete = _fetched(relation, request["max_rows"])
     except (duckdb.OutOfMemoryException, MemoryError) as error:
         return {"failed": "memory", "message": _first_line(error)}, b""
+    except (duckdb.InternalException, duckdb.FatalException) as error:
+        # DuckDB gives up its database then: this process can answer nothing more, and the parent replaces it.
+        return {"failed": "engine", "message": _first_line(error)}, b""
     except duckdb.Error as error:
         return {"failed": "query", "message": _first_line(error)}, b""
     header = {

@@ -188,8 +188,11 @@ class Workers:
         *,
         deadline_seconds: float,
         cancellation: Cancellation | None = None,
+        again: bool = True,
     ) -> Fetched:
         """The rows of one statement over these databases, attached under their names.
+
+        A process whose DuckDB broke is replaced; `again` asks its successor once more.
 
         Raises DeadlineExceeded, Cancelled, Busy where no process is free in time, Refused where the statement
         needs more memory than it may use, and EngineUnavailable where the process could not be had.
@@ -206,8 +209,16 @@ class Workers:
                     "max_rows": self.limits.rows,
                 }
                 header, content = self._asked(process, request, deadline, deadline_seconds, cancellation)
+                if header.get("failed") == "engine":
+                    process.kill()
         finally:
             self._slots.release()
+        if header.get("failed") == "engine" and again:
+            # DuckDB 1.5.5 now and then trips over itself where two threads share a window; a new process answers.
+            left = deadline - time.monotonic()
+            return self.run(
+                databases, sql, parameters, deadline_seconds=left, cancellation=cancellation, again=False
+            )
         if "failed" in header:
             raise _failure(header, self.limits)
         with pa.ipc.open_stream(BytesIO(content)) as reader:
@@ -311,5 +322,10 @@ def _failure(header: Mapping[str, Any], limits: Limits) -> Exception:
             f"the query needs more than the {limits.memory_bytes // 1_000_000} MB it may use.",
             rule="memory_limit",
             hint="Ask for less: a shorter time, fewer dimensions, or a filter.",
+        )
+    if header["failed"] == "engine":
+        return EngineUnavailable(
+            f"DuckDB broke on the query: {header['message']}",
+            hint="Ask again; report it with its SQL if it stays.",
         )
     return WellheadError(f"the query could not be computed: {header['message']}", hint="Report it with its SQL.")

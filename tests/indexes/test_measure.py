@@ -290,3 +290,20 @@ def test_a_statement_that_fails_is_an_error_with_its_reason(
     with pytest.raises(WellheadError, match="could not be computed") as caught:
         run(workers, databases, "SELECT CAST('x' AS INTEGER)")
     assert not isinstance(caught.value, EngineUnavailable)
+
+
+def test_a_process_whose_engine_broke_is_replaced_and_the_query_answered(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    real = workers._asked
+
+    def broken_once(process: Any, *rest: Any) -> Any:
+        asked.append(process)
+        return (
+            ({"failed": "engine", "message": "INTERNAL Error"}, b"") if len(asked) == 1 else real(process, *rest)
+        )
+
+    monkeypatch.setattr(workers, "_asked", broken_once)
+    assert workers.run({}, "SELECT 1 AS one", {}, deadline_seconds=20).table.to_pylist() == [{"one": 1}]
+    assert asked[0] is not asked[1]

@@ -7,13 +7,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import settings
 
 from semantic_layer.errors import InvalidWorkspace
 from semantic_layer.workspace import load_workspace
-
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
 
 SETTINGS = """\
 version: 1

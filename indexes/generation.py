@@ -17,7 +17,7 @@ from typing import Any
 from indexes.durable import disk_full_named, fsync_file, fsync_folder, json_bytes, read_json, sha256_of_file
 from semantic_layer.errors import Busy, CorruptGeneration, UnknownName
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 TABLES = "tables.duckdb"
 VECTORS = "vectors"

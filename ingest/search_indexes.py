@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from indexes.document import Chunk
-from indexes.duck.quality import rows_of
 from indexes.duck.table_builder import TableBuilder
-from indexes.duck.tables import CHUNK_COLUMNS
 from indexes.embedder import OnnxEmbedder
 from indexes.engines import build_text, build_token_vectors, build_vectors
 from indexes.rerank import TokenVectorBuilder
@@ -39,7 +37,7 @@ def build_search_indexes(
     text = build_text(stage, product)
     reranked = {dataset.name for dataset in product.datasets if dataset.token_vectors}
     tokens = build_token_vectors(stage, embedder.dimension) if reranked else None
-    for chunks in stored_chunks(tables):
+    for chunks in tables.stored_chunks(CHUNKS_AT_ONCE):
         vectors.add(embedder.embed([chunk.embedded_text for chunk in chunks], progress=advance))
         text.add(chunks)
         if tokens is not None:
@@ -48,23 +46,6 @@ def build_search_indexes(
     if tokens is not None:
         facts["token_vectors"] = tokens.seal()
     return facts
-
-
-def stored_chunks(tables: TableBuilder) -> Iterator[list[Chunk]]:
-    """The chunks that were added to the tables, in number order, CHUNKS_AT_ONCE at a time."""
-    names = ", ".join(name for name, _ in CHUNK_COLUMNS)
-    start = 0
-    while True:
-        place = f"n >= {start} AND n < {start + CHUNKS_AT_ONCE}"
-        rows = rows_of(tables, f"SELECT {names} FROM wh.chunks WHERE {place} ORDER BY n")
-        if not rows:
-            return
-        yield [_chunk(list(row)) for row in rows]
-        start += CHUNKS_AT_ONCE
-
-
-def _chunk(values: list[Any]) -> Chunk:
-    return Chunk(*values[:10], headings=tuple(values[10] or ()), text_column=values[11])
 
 
 def _add_tokens(

@@ -1,4 +1,4 @@
-"""Builds one generation's `tables.duckdb`: a typed table a dataset, and the chunks with what they carry."""
+"""Builds one generation's `tables.duckdb` (a typed table a dataset, what chunks carry) and its passage file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from indexes.document import Chunk, Document
 from indexes.duck.columns import BadCell, arrow_array, expected, sql_type, to_json
 from indexes.duck.connection import disk_full_named, open_stage, quoted
 from indexes.duck.tables import CHUNK_COLUMNS, NUMBER, attributes_table
+from indexes.passage_file import PassageFileBuilder
 from indexes.visibility import TEXT_COLUMN, carried_columns
 from semantic_layer.product import Column, DataProduct, Dataset
 
@@ -21,11 +22,7 @@ ROWS_A_BATCH = 10_000
 
 Row = Mapping[str, Any]
 
-_CHUNK_ARROW_TYPES: Mapping[str, Any] = {
-    "INTEGER": pa.int32(),
-    "VARCHAR": pa.string(),
-    "VARCHAR[]": pa.list_(pa.string()),
-}
+_ARROW_TYPES: Mapping[str, Any] = {"INTEGER": pa.int32(), "VARCHAR": pa.string()}
 
 _DOCUMENT_COLUMNS = (
     ("dataset", "VARCHAR"),
@@ -39,7 +36,7 @@ _DOCUMENT_COLUMNS = (
 
 
 class TableBuilder:
-    """Writes `tables.duckdb` in a stage. Rows keep the order in which they were added.
+    """Writes `tables.duckdb` and the passage file in a stage. Rows keep the order in which they were added.
 
     Every dataset of the contract gets its table, empty or not. Raises OutOfSpace when the disk fills up.
     """
@@ -48,8 +45,8 @@ class TableBuilder:
         self._path = path
         self._product = product
         self._rows = {dataset.name: 0 for dataset in product.datasets}
-        self._chunks = 0
         self._documents = 0
+        self._passages = PassageFileBuilder(path.parent)
         self._connection = open_stage(path)
         with disk_full_named(path):
             self._create_tables()
@@ -57,7 +54,7 @@ class TableBuilder:
     def _create_tables(self) -> None:
         run = self._connection.execute
         run("CREATE SCHEMA wh")
-        run(f"CREATE TABLE wh.chunks ({', '.join(_stored(*column) for column in CHUNK_COLUMNS)}, PRIMARY KEY (n))")
+        run(f"CREATE TABLE wh.chunks ({', '.join(' '.join(column) for column in CHUNK_COLUMNS)})")
         documents = ", ".join(f"{name} {kind}" for name, kind in _DOCUMENT_COLUMNS)
         run(f"CREATE TABLE wh.documents ({documents}, PRIMARY KEY (dataset, document))")
         for dataset in self._product.datasets:
@@ -126,8 +123,6 @@ class TableBuilder:
         Chunk numbers must follow on from those added before. Raises SourceFailed for a value that does not
         fit its column.
         """
-        if [chunk.number for chunk in chunks] != list(range(self._chunks, self._chunks + len(chunks))):
-            raise ValueError(f"chunk numbers must go on from {self._chunks}")
         carried = [""] * len(chunks)
         for dataset in self._product.datasets:
             mine = [place for place, chunk in enumerate(chunks) if chunk.dataset == dataset.name]
@@ -135,23 +130,18 @@ class TableBuilder:
                 cells = self._add_attributes(dataset, [(chunks[place], attributes[place]) for place in mine])
                 for place, cell in zip(mine, cells, strict=True):
                     carried[place] = cell
+        self._passages.add(chunks, carried)
         values = (
             [chunk.number for chunk in chunks],
             [chunk.id for chunk in chunks],
             [chunk.dataset for chunk in chunks],
             [chunk.document for chunk in chunks],
-            [chunk.title for chunk in chunks],
-            [chunk.text for chunk in chunks],
-            [chunk.start for chunk in chunks],
-            [chunk.end for chunk in chunks],
-            [chunk.sha256 for chunk in chunks],
-            [chunk.page for chunk in chunks],
-            [list(chunk.headings) for chunk in chunks],
-            [chunk.text_column for chunk in chunks],
-            carried,
         )
         self._insert_typed("wh.chunks", CHUNK_COLUMNS, values)
-        self._chunks += len(chunks)
+
+    def stored_chunks(self, at_once: int) -> Iterator[list[Chunk]]:
+        """The chunks added so far, in number order, at most `at_once` at a time."""
+        return self._passages.stored(at_once)
 
     def _add_attributes(self, dataset: Dataset, carried: Sequence[tuple[Chunk, Row]]) -> list[str]:
         """Write what these chunks carry, and return it as JSON objects, one a chunk."""
@@ -182,11 +172,17 @@ class TableBuilder:
         with disk_full_named(self._path):
             self._connection.execute("CHECKPOINT")
             self._connection.close()
-        return {"chunks": self._chunks, "documents": self._documents, **{f"rows:{k}": v for k, v in rows.items()}}
+        self._passages.seal()
+        return {
+            "chunks": self._passages.count,
+            "documents": self._documents,
+            **{f"rows:{k}": v for k, v in rows.items()},
+        }
 
     def close(self) -> None:
         """Give up: close without sealing."""
         self._connection.close()
+        self._passages.close()
 
     def _insert(self, table: str, columns: Sequence[Column], arrays: Sequence[Any]) -> None:
         self._write(table, pa.table(list(arrays), names=[column.name for column in columns]))
@@ -194,7 +190,7 @@ class TableBuilder:
     def _insert_typed(
         self, table: str, columns: Sequence[tuple[str, str]], values: Sequence[Sequence[Any]]
     ) -> None:
-        arrays = [pa.array(one, _CHUNK_ARROW_TYPES[kind]) for (_, kind), one in zip(columns, values, strict=True)]
+        arrays = [pa.array(one, _ARROW_TYPES[kind]) for (_, kind), one in zip(columns, values, strict=True)]
         self._write(table, pa.table(arrays, names=[name for name, _ in columns]))
 
     def _write(self, table: str, batch: Any) -> None:
@@ -202,11 +198,6 @@ class TableBuilder:
             self._connection.register("batch", batch)
             self._connection.execute(f"INSERT INTO {table} SELECT * FROM batch")
             self._connection.unregister("batch")
-
-
-def _stored(name: str, kind: str) -> str:
-    """A column of wh.chunks. Short strings stay uncompressed: a few rows at random then read in two thirds the time."""
-    return f"{name} {kind}" + (" USING COMPRESSION uncompressed" if kind == "VARCHAR" and name != "text" else "")
 
 
 def _declarations(columns: Iterable[Column]) -> str:

@@ -1,4 +1,4 @@
-"""The sealed tables of one generation, for reads in process: texts by number, filters, rows."""
+"""The sealed tables and passages of one generation, for reads in process: texts by number, filters, rows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from indexes.document import Chunk
 from indexes.duck.columns import json_decoder
 from indexes.duck.connection import Connection, open_sealed, quoted
+from indexes.passage_file import PassageFile
 from indexes.ports import Allowed, Numbers
 from indexes.visibility import carried_columns
 from semantic_layer.errors import UnknownName
@@ -21,27 +22,11 @@ from semantic_layer.predicate import FALSE, TRUE, Predicate
 from semantic_layer.product import Column, ColumnType, DataProduct, Dataset
 from semantic_layer.sql.predicate import where_text
 
-CHUNK_COLUMNS = (
-    ("n", "INTEGER"),
-    ("chunk_id", "VARCHAR"),
-    ("dataset", "VARCHAR"),
-    ("document", "VARCHAR"),
-    ("title", "VARCHAR"),
-    ("text", "VARCHAR"),
-    ("span_start", "INTEGER"),
-    ("span_end", "INTEGER"),
-    ("sha256", "VARCHAR"),
-    ("page", "INTEGER"),
-    ("headings", "VARCHAR[]"),
-    ("text_column", "VARCHAR"),
-    ("carried", "VARCHAR"),
-)
-"""The table wh.chunks: Chunk's fields in order, then what the chunk carries as a JSON object."""
+CHUNK_COLUMNS = (("n", "INTEGER"), ("chunk_id", "VARCHAR"), ("dataset", "VARCHAR"), ("document", "VARCHAR"))
+"""The table wh.chunks: what finds a chunk's number. The chunks themselves lie in the passage file beside it."""
 
 NUMBER = '"wh.n"'
 """The chunk's number in a table of attributes, quoted; no column of a contract can have its name."""
-
-_SELECT_CHUNKS = f"SELECT {', '.join(name for name, _ in CHUNK_COLUMNS)} FROM wh.chunks WHERE n IN"
 
 
 def attributes_table(product: DataProduct, dataset: str) -> str:
@@ -50,7 +35,10 @@ def attributes_table(product: DataProduct, dataset: str) -> str:
 
 
 class DuckTables:
-    """Reads `tables.duckdb`, read-only and locked. Thread-safe: each thread has a cursor of its own."""
+    """Reads `tables.duckdb`, read-only and locked, and the passage file beside it.
+
+    Thread-safe: each thread has a cursor of its own.
+    """
 
     def __init__(self, path: Path, product: DataProduct) -> None:
         self._product = product
@@ -59,8 +47,8 @@ class DuckTables:
         self._cursors: list[Connection] = []
         self._of_thread = threading.local()
         self._lock = threading.Lock()
-        found = self._cursor().execute("SELECT count(*) FROM wh.chunks").fetchone()
-        self._count = int(found[0]) if found else 0
+        self._passages = PassageFile(path.parent)
+        self._count = self._passages.count
 
     @property
     def count(self) -> int:
@@ -68,21 +56,14 @@ class DuckTables:
         return self._count
 
     def texts(self, numbers: Sequence[int]) -> list[Chunk]:
-        """The chunks of these numbers, in the order asked; one statement. A number twice is a chunk twice."""
-        return [chunk for chunk, _ in self.passages(numbers)]
+        """The chunks of these numbers, in the order asked. A number twice is a chunk twice."""
+        return [chunk for chunk, _ in self._passages.read(numbers)]
 
     def passages(self, numbers: Sequence[int]) -> list[tuple[Chunk, dict[str, Any]]]:
-        """The chunks of these numbers with the columns they carry, in the order asked; one statement."""
-        if not numbers:
-            return []
-        # As parameters each number would cost DuckDB's Python a failed import of pandas.
-        listed = ", ".join(str(int(number)) for number in numbers)
-        found = self._cursor().execute(f"{_SELECT_CHUNKS} ({listed})").fetchall()
-        chunks = {row[0]: (_chunk(row[:-1]), self._carried(row[2], row[-1])) for row in found}
-        return [chunks[number] for number in numbers]
+        """The chunks of these numbers with the columns they carry, in the order asked."""
+        return [(chunk, self._carried(chunk.dataset, cells)) for chunk, cells in self._passages.read(numbers)]
 
-    def _carried(self, dataset: str, text: str) -> dict[str, Any]:
-        cells: dict[str, Any] = json.loads(text)
+    def _carried(self, dataset: str, cells: dict[str, Any]) -> dict[str, Any]:
         for name, decode in self._decoders[dataset]:
             if cells[name] is not None:
                 cells[name] = decode(cells[name])
@@ -143,6 +124,7 @@ class DuckTables:
                 cursor.close()
             self._cursors.clear()
         self._connection.close()
+        self._passages.close()
 
     def _cursor(self) -> Connection:
         cursor: Connection | None = getattr(self._of_thread, "cursor", None)
@@ -162,14 +144,6 @@ class DuckTables:
 def _decoders(dataset: Dataset) -> list[tuple[str, Callable[[Any], Any]]]:
     found = ((name, json_decoder(column)) for name, column in carried_columns(dataset).items())
     return [(name, decode) for name, decode in found if decode is not None]
-
-
-def _chunk(row: Sequence[Any]) -> Chunk:
-    number, identity, dataset, document, title, text, start, end, sha256, page, headings, text_column = row
-    place = (int(start), int(end))
-    return Chunk(
-        number, identity, dataset, document, title, text, *place, sha256, page, tuple(headings or ()), text_column
-    )
 
 
 def _known(name: str, columns: Mapping[str, Column]) -> Column:

@@ -94,8 +94,10 @@ CARRIED: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def builder(tmp_path: Path) -> TableBuilder:
-    return TableBuilder(tmp_path / "tables.duckdb", PRODUCT)
+def builder(tmp_path: Path) -> Iterator[TableBuilder]:
+    builder = TableBuilder(tmp_path / "tables.duckdb", PRODUCT)
+    yield builder
+    builder.close()
 
 
 @pytest.fixture
@@ -263,10 +265,11 @@ def test_documents_are_the_rows_of_their_dataset(builder: TableBuilder, tmp_path
     assert reader.rows("handbook", ["path", "tier"], TRUE) == [{"path": "a.md", "tier": 3}]
 
 
-def test_sealing_leaves_one_file(builder: TableBuilder, tmp_path: Path) -> None:
+def test_sealing_leaves_the_tables_and_the_passages(builder: TableBuilder, tmp_path: Path) -> None:
     builder.add_rows(ORDERS, [ROW] * 100)
     builder.seal()
-    assert [path.name for path in tmp_path.iterdir()] == ["tables.duckdb"]
+    names = ["passages.jsonl", "passages.offsets", "tables.duckdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_many_threads_may_read(tables: DuckTables) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,13 @@ def checked(
     dataset = Dataset("orders", "table", tuple(columns), quality=tuple(quality), references=tuple(references))
     every = [(dataset, rows), *others]
     product = DataProduct("shop", "1", "c", "active", "1", datasets=tuple(one for one, _ in every))
-    builder = TableBuilder(folder / "tables.duckdb", product)
-    loader = RowLoader(builder, Notes(), lambda count: None)
-    for one, given in every:
-        halves = (given[:2], given[2:])
-        loader.load(one, [RowGroup(f"{n}.csv", lambda half=half: iter(half)) for n, half in enumerate(halves, 1)])
-    results = run_checks(builder, product, loader.name_row)
-    builder.close()
-    return results
+    with closing(TableBuilder(folder / "tables.duckdb", product)) as builder:
+        loader = RowLoader(builder, Notes(), lambda count: None)
+        for one, given in every:
+            halves = (given[:2], given[2:])
+            groups = [RowGroup(f"{n}.csv", lambda half=half: iter(half)) for n, half in enumerate(halves, 1)]
+            loader.load(one, groups)
+        return run_checks(builder, product, loader.name_row)
 
 
 def failed(results: Sequence[CheckResult]) -> list[str]:

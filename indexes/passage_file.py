@@ -1,9 +1,13 @@
-"""The passages of one generation in a flat, memory-mapped file, so that a page of hits is read without a query."""
+"""The passages of one generation in a flat file, so that a page of hits is read without a query.
+
+It is read, not memory-mapped: mapped, the pages around each passage would count as the server's own memory.
+"""
 
 from __future__ import annotations
 
 import json
-import mmap
+import os
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,12 +75,13 @@ class PassageFileBuilder:
 
 
 class PassageFile:
-    """Reads passages by number. Thread-safe: it holds nothing but the two mapped files."""
+    """Reads passages by number. Thread-safe: no read moves a file position."""
 
     def __init__(self, folder: Path) -> None:
         self._offsets = _offsets(folder)
         self.count = len(self._offsets) - 1
-        self._lines = _mapped(folder / LINES, int(self._offsets[-1]))
+        self._lines = _opened(folder / LINES, int(self._offsets[-1]))
+        self._release = weakref.finalize(self, os.close, self._lines)
 
     def read(self, numbers: Sequence[int]) -> list[Passage]:
         """The passages of these numbers, in the order asked. Raises IndexError for a number that is not there."""
@@ -85,12 +90,12 @@ class PassageFile:
     def _line(self, number: int) -> bytes:
         if not 0 <= number < self.count:
             raise IndexError(f"there is no passage {number} of {self.count}")
-        return self._lines[int(self._offsets[number]) : int(self._offsets[number + 1])]
+        start, end = int(self._offsets[number]), int(self._offsets[number + 1])
+        return os.pread(self._lines, end - start, start)
 
     def close(self) -> None:
-        """Release the files; no thread may be reading."""
-        if isinstance(self._lines, mmap.mmap):
-            self._lines.close()
+        """Release the file; no thread may be reading."""
+        self._release()
 
 
 def _line(chunk: Chunk, carried: str) -> bytes:
@@ -128,15 +133,12 @@ def _offsets(folder: Path) -> Any:
     return offsets
 
 
-def _mapped(path: Path, size: int) -> bytes | mmap.mmap:
-    """The file's bytes, mapped; an empty file cannot be mapped and is empty bytes."""
+def _opened(path: Path, size: int) -> int:
+    """A descriptor of the file, which must have this size."""
     try:
         if path.stat().st_size != size:
             raise _damaged(path, f"it has {path.stat().st_size} bytes instead of {size}")
-        if not size:
-            return b""
-        with path.open("rb") as file:
-            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        return os.open(path, os.O_RDONLY)
     except OSError as cause:
         raise _damaged(path, str(cause)) from cause
 

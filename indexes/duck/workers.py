@@ -93,6 +93,7 @@ class _Process:
     """One reading process and its pipes."""
 
     def __init__(self, databases: Databases, limits: Limits) -> None:
+        self._killed = False
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "indexes.duck.worker"],
@@ -127,7 +128,7 @@ class _Process:
     @property
     def alive(self) -> bool:
         """Whether it can take a statement."""
-        return self._popen.poll() is None
+        return not self._killed and self._popen.poll() is None
 
     def ask(self, message: Mapping[str, Any], deadline: float) -> tuple[dict[str, Any], bytes]:
         """Send a message; its answer's header and content. Raises TimeoutError, or EOFError where it died."""
@@ -153,6 +154,7 @@ class _Process:
 
     def kill(self) -> None:
         """End it at once, whatever it does. Safe from any thread."""
+        self._killed = True  # the system may take a moment, in which it would still look alive
         self._popen.kill()
 
     def close(self) -> None:

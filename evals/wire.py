@@ -41,14 +41,18 @@ class McpConnection:
         self._connection.close()
 
     def _headers(self, tool: str) -> dict[str, str]:
-        headers = {
-            "Accept": "application/json, text/event-stream",
-            "Content-Type": "application/json",
-            "MCP-Protocol-Version": PROTOCOL,
-            "Mcp-Method": "tools/call",
-            "Mcp-Name": tool,
-        }
-        return headers | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+        return headers_of(tool) | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+
+
+def headers_of(tool: str) -> dict[str, str]:
+    """The HTTP headers of a `tools/call` in that revision, the credential aside."""
+    return {
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+        "MCP-Protocol-Version": PROTOCOL,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": tool,
+    }
 
 
 def request_of(number: int, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

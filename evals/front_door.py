@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class FrontDoor:
         started = time.perf_counter()
         process = subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL)
         try:
-            _wait_until_ready(process, host, port)
+            wait_until(process, lambda: _is_ready(host, port))
             yield Serving(host, port, process.pid, time.perf_counter() - started)
         finally:
             process.terminate()
@@ -98,19 +98,24 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], host: str, port: int) -> None:
+def wait_until(process: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    """Return once `ready` says so. Raises EngineUnavailable where the process ends, or takes too long."""
     give_up = time.monotonic() + READY_SECONDS
     while time.monotonic() < give_up:
         if process.poll() is not None:
             raise EngineUnavailable(f"the server ended with {process.returncode}.", hint="Start it by hand.")
-        connection = http.client.HTTPConnection(host, port, timeout=2)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == http.client.OK:
-                return
-        except OSError:
-            pass  # it does not listen yet
-        finally:
-            connection.close()
+        if ready():
+            return
         time.sleep(_ASK_AGAIN_SECONDS)
     raise EngineUnavailable(f"the server was not ready within {READY_SECONDS:.0f} s.", hint="Ask /readyz why.")
+
+
+def _is_ready(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except OSError:
+        return False  # it does not listen yet
+    finally:
+        connection.close()

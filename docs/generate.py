@@ -49,10 +49,18 @@ ADVICE: Mapping[str, str] = {
     ),
     "deadline_exceeded": "Ask for less: a shorter time range, fewer dimensions, a filter. Then try again.",
     "busy": "Wait for what is running, then try again. Over HTTP, `Retry-After` says how long.",
+    "limit_exceeded": (
+        "One of your own limits is used up; the hint and `Retry-After` say when to call again. Ask for less, or ask "
+        "whoever runs the server for wider `limits`."
+    ),
     "edition_conflict": "Somebody published meanwhile. Nothing was changed: run the same command again.",
     "corrupt_generation": (
         "Sealed matter does not match its checksums and is not served. Run `wellhead ingest` for that "
         "product, or `wellhead rollback`."
+    ),
+    "audit_broken": (
+        "Keep the log and its anchors as they are, and find out who wrote to them. Records before the one that is "
+        "named are whole."
     ),
     "newer_format": "Upgrade wellhead: a newer version wrote the file.",
     "source_failed": (
@@ -113,8 +121,16 @@ def cli_page() -> str:
     ]
     for name, (place, _) in COMMANDS.items():
         module, _, attribute = place.partition(":")
-        lines += ["", *_command(name, getattr(import_module(module), attribute))]
+        for whole, command in leaves(name, getattr(import_module(module), attribute)):
+            lines += ["", *_command(whole, command)]
     return "\n".join(lines) + "\n"
+
+
+def leaves(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """The command, and where it is a group those inside it, with their whole names."""
+    yield name, command
+    for inner, one in sorted(command.commands.items()) if isinstance(command, click.Group) else ():
+        yield from leaves(f"{name} {inner}", one)
 
 
 def _command(name: str, command: click.Command) -> Iterator[str]:

@@ -22,6 +22,7 @@ from indexes.ledger import Edition, Tombstones
 from indexes.library import LiveGeneration, Snapshot
 from indexes.question import Question
 from indexes.retrieve import retrieve
+from indexes.servers import Servers
 from semantic_layer.catalog import Catalog, CatalogEntry
 from semantic_layer.policy import Action, Grants, Policy, Rule, decide
 from semantic_layer.predicate import TRUE, Compare, Predicate
@@ -81,8 +82,8 @@ def build(
         PRODUCT,
         None,
         open_tables(folder, PRODUCT),
-        open_vectors(folder, manifest),
-        open_text(folder, manifest),
+        open_vectors(folder, manifest, PRODUCT, Servers()),
+        open_text(folder, manifest, PRODUCT, Servers()),
         None,
         embedder,
     )

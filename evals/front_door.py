@@ -57,10 +57,14 @@ class FrontDoor:
         self._command = [sys.executable, "-m", "wellhead", "--workspace", str(workspace)]
         self._environment = {**os.environ, **(settings or {})}
 
+    def start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command as it ended, whatever it said."""
+        command = [*self._command, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment)
+
     def run(self, *arguments: str) -> str:
         """What the command printed. Raises WellheadError with its own words where it failed."""
-        command = [*self._command, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment)
+        done = self.start(*arguments)
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip())[-2_000:]
             raise WellheadError(f"`wellhead {' '.join(arguments)}` ended with {done.returncode}: {said}")
@@ -73,12 +77,16 @@ class FrontDoor:
         return Ingested(time.perf_counter() - started, json.loads(said)[0])
 
     @contextlib.contextmanager
-    def serving(self) -> Generator[Serving]:
-        """A server on a free port until the block ends. Raises EngineUnavailable where it does not get ready."""
+    def serving(self, log: Path | None = None) -> Generator[Serving]:
+        """A server on a free port until the block ends; what it logs goes to `log`.
+
+        Raises EngineUnavailable where it does not get ready.
+        """
         host, port = "127.0.0.1", free_port()
         command = [*self._command, "serve", "--http", f"{host}:{port}"]
         started = time.perf_counter()
-        process = subprocess.Popen(command, env=self._environment, stderr=subprocess.DEVNULL)
+        with (log or Path(os.devnull)).open("ab") as said:
+            process = subprocess.Popen(command, env=self._environment, stderr=said)
         try:
             wait_until(process, lambda: _is_ready(host, port))
             yield Serving(host, port, process.pid, time.perf_counter() - started)

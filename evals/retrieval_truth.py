@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ from indexes.embedder import open_identified
 from indexes.library import Library, Snapshot
 from indexes.question import Question
 from indexes.retrieve import retrieve
+from indexes.servers import Servers
+from semantic_layer.door import Door
 from semantic_layer.policy import Action
 from semantic_layer.principal import Principal
 
@@ -145,11 +148,13 @@ def main() -> None:
     names = make_workspace(arguments.folder, arguments.into)
     command = [sys.executable, "-m", "wellhead", "--workspace", str(arguments.into), "ingest"]
     subprocess.run(command, check=True)
-    home = arguments.into / ".wellhead"
-    library = Library(home, lambda identity: open_identified(home, identity))
+    door = Door(arguments.into, os.environ)
+    servers = Servers(door.settings.engines, os.environ)
+    library = Library(door.home, lambda identity: open_identified(door.home, identity), servers=servers)
     with library.pin() as snapshot:
         scores = [score(snapshot, arguments.folder / name, run, arguments.limit) for name in names for run in RUNS]
     library.close()
+    servers.close()
     print(table(scores))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import click
@@ -14,8 +16,8 @@ from rich.table import Table
 from indexes.generation import sealed_generations
 from indexes.jobs import JobStore
 from indexes.ledger import Edition, Ledger
+from indexes.ledgers import open_ledger
 from indexes.release import differences
-from indexes.release import promote as promote_generation
 from indexes.release import rollback as roll_back
 from semantic_layer.door import Door
 
@@ -33,7 +35,8 @@ def status(door: Door, as_json: bool) -> None:
       wellhead status
       wellhead status --json | jq .products
     """
-    edition = Ledger(door.home).edition()
+    with _ledger(door) as ledger:
+        edition = ledger.edition()
     products = [_product_row(door, name, generation) for name, generation in sorted(edition.products.items())]
     jobs = [
         {"job": job.id, "state": job.state, "by": job.principal, "submitted_at": job.submitted_at}
@@ -80,27 +83,12 @@ def history(door: Door, limit: int, diff: tuple[int, int] | None, as_json: bool)
       wellhead history
       wellhead history --diff 3 5
     """
-    if diff:
-        rows = differences(door.home, *diff)
-    else:
-        rows = [_edition_row(edition) for edition in Ledger(door.home).editions(limit)]
+    with _ledger(door) as ledger:
+        if diff:
+            rows = differences(ledger, *diff)
+        else:
+            rows = [_edition_row(edition) for edition in ledger.editions(limit)]
     click.echo(json.dumps(rows)) if as_json else _print_table(rows)
-
-
-@click.command()
-@click.argument("product")
-@click.argument("generation")
-@click.option("--note", default="", help="Why; kept in the ledger.")
-@as_json
-@click.pass_obj
-def promote(door: Door, product: str, generation: str, note: str, as_json: bool) -> None:
-    """Make a sealed generation of a product live.
-
-    \b
-    Example:
-      wellhead promote orders 1f0c9a2b77d04e51 --note "approved by finance"
-    """
-    _tell(promote_generation(door.home, product, generation, by=_operator(), note=note), as_json)
 
 
 @click.command()
@@ -117,10 +105,20 @@ def rollback(door: Door, products: tuple[str, ...], to: int | None, note: str, a
       wellhead rollback
       wellhead rollback orders --to 12 --note "bad feed"
     """
-    _tell(roll_back(door.home, to, products=products, by=_operator(), note=note), as_json)
+    with _ledger(door) as ledger:
+        tell_edition(roll_back(ledger, to, products=products, by=operator(), note=note), as_json)
 
 
-def _tell(edition: Edition, as_json: bool) -> None:
+@contextmanager
+def _ledger(door: Door) -> Generator[Ledger]:
+    """The workspace's ledger, for one command."""
+    settings = door.settings
+    with closing(open_ledger(door.home, settings.ledger, settings.postgres, os.environ)) as ledger:
+        yield ledger
+
+
+def tell_edition(edition: Edition, as_json: bool) -> None:
+    """Print which edition is live now."""
     if as_json:
         click.echo(json.dumps(_edition_row(edition)))
     else:
@@ -138,7 +136,7 @@ def _edition_row(edition: Edition) -> dict[str, Any]:
     }
 
 
-def _operator() -> str:
+def operator() -> str:
     """Who runs the command on this machine."""
     try:
         return getpass.getuser()

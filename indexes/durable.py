@@ -91,17 +91,22 @@ def replace_atomically(path: Path, content: bytes) -> None:
 
 def read_json(path: Path, newest_format: int) -> dict[str, Any]:
     """A JSON object of ours. Raises CorruptGeneration where it does not parse, NewerFormat where it is newer."""
+    return parse_json(path.read_bytes(), newest_format, str(path))
+
+
+def parse_json(content: bytes | str, newest_format: int, where: str) -> dict[str, Any]:
+    """As `read_json`, of what was read already; `where` names it in errors."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(content)
         number = int(data["format"])
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptGeneration(
-            f"{path} is not a readable record of ours.",
+            f"{where} is not a readable record of ours.",
             hint="Restore it from a backup, or remove the home and ingest.",
         ) from error
     if number > newest_format:
         raise NewerFormat(
-            f"{path} has format {number}; this version reads up to {newest_format}.", hint="Upgrade wellhead."
+            f"{where} has format {number}; this version reads up to {newest_format}.", hint="Upgrade wellhead."
         )
     return data
 

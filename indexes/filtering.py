@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from indexes.ports import Allowed, TableReader
@@ -37,7 +38,7 @@ class AllowedCache:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        allowed = tables.allowed(where)
+        allowed = replace(tables.allowed(where), where=dict(where))
         allowed.numbers.setflags(write=False)
         with self._lock:
             self._keep(key, allowed)
@@ -54,4 +55,4 @@ class AllowedCache:
 
 
 def _size(allowed: Allowed) -> int:
-    return allowed.numbers.nbytes + _OVERHEAD_BYTES
+    return allowed.numbers.nbytes + allowed.total // 8 + _OVERHEAD_BYTES

@@ -1,27 +1,86 @@
 """Which generation of each product is live, and by which policy: the only mutable facts, append-only.
 
-Three numbered logs of files: editions (product → generation), policy revisions and tombstones. An entry is
-appended by exclusive creation of the next number (compare-and-swap), flushed before it is visible. Policies
-and tombstones are not part of an edition: a rollback moves data, never rights, and never raises the erased.
+Four numbered logs: editions (product → generation), policy revisions, tombstones and certifications. An entry is
+appended as the next number or not at all (compare-and-swap), flushed before it is visible: in files by exclusive
+creation, in PostgreSQL by a unique key (indexes/postgres/ledger.py). Only generations are part of an edition: a
+rollback moves data, never rights or certificates, and never raises the erased.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from indexes.durable import create_exclusively, json_bytes, read_json
-from semantic_layer.errors import CorruptGeneration, EditionConflict, UnknownName
+from semantic_layer.certification import Certificate, Certificates
+from semantic_layer.errors import CorruptGeneration, EditionConflict, InvalidArgument, UnknownName
 from semantic_layer.predicate import FALSE, TRUE, In, IsNull, Not, Predicate, all_of, any_of, bind
 from semantic_layer.product import DataProduct
 
 FORMAT = 1
+FOLDER = "ledger"
+LOGS = ("editions", "policies", "tombstones", "certifications")
+MOVED = "moved.json"
+"""The file that says that PostgreSQL has taken the logs over."""
 
 T = TypeVar("T")
+
+
+class Log(Protocol):
+    """Immutable entries numbered 1, 2, 3 …; the highest number is the newest."""
+
+    def latest(self) -> int:
+        """The newest number, 0 when the log is empty; cheap enough for every call."""
+        ...
+
+    def read(self, number: int) -> dict[str, Any]:
+        """One entry. Raises UnknownName when it does not exist, CorruptGeneration when it does not parse."""
+        ...
+
+    def append(self, after: int, entry: Mapping[str, Any]) -> int:
+        """Append the entry as number `after + 1`. Raises EditionConflict where that number is already taken."""
+        ...
+
+
+class Logs(Protocol):
+    """Where the logs of a ledger are kept."""
+
+    def log(self, name: str) -> Log:
+        """The log of this name, one of LOGS."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return as soon as something was appended, as far as this place can tell, and after `seconds` at last."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class FileLogs:
+    """The logs of a home, as a folder each. Where PostgreSQL has taken them over, they are read no more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def log(self, name: str) -> NumberedLog:
+        """See Logs. Raises InvalidArgument where the ledger of this home lies in PostgreSQL."""
+        if (self.folder / MOVED).exists():
+            raise InvalidArgument(
+                f"the ledger of {self.folder.parent} was moved to PostgreSQL; its files tell the past.",
+                hint=f"Set `ledger: postgres`; or, to go back to this past for good, remove {self.folder / MOVED}.",
+            )
+        return NumberedLog(self.folder / name)
+
+    def wait(self, seconds: float) -> None:
+        """Files tell nobody: it takes all of the `seconds`."""
+        time.sleep(seconds)
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 class NumberedLog:
@@ -125,15 +184,19 @@ EMPTY = Edition(0, {}, "empty", "", "")
 
 
 class Ledger:
-    """The ledger of one home, as files. Safe under concurrent publishers and kills."""
+    """The ledger of one home: in its files, or in the `logs` that are handed in. Safe under concurrent publishers
+    and kills; thread-safe.
+    """
 
-    def __init__(self, home: Path) -> None:
-        self.folder = home / "ledger"
-        self._editions = NumberedLog(self.folder / "editions")
-        self._policies = NumberedLog(self.folder / "policies")
-        self._tombstones = NumberedLog(self.folder / "tombstones")
+    def __init__(self, home: Path, logs: Logs | None = None) -> None:
+        self.home = home
+        self._logs = logs or FileLogs(home / FOLDER)
+        self._editions, self._policies, self._tombstones, self._certifications = (
+            self._logs.log(name) for name in LOGS
+        )
         self._cached_policies = PolicyRevision(0, {})
         self._cached_tombstones = Tombstones()
+        self._cached_certificates = Certificates()
 
     def edition(self, number: int | None = None) -> Edition:
         """The newest edition, or the one of that number; edition 0 is empty."""
@@ -208,6 +271,33 @@ class Ledger:
 
         return retry_on_conflict(step)
 
+    def certificates(self) -> Certificates:
+        """Every certificate of a metric, whatever the edition."""
+        newest = self._certifications.latest()
+        known = self._cached_certificates
+        if newest != known.number:
+            added = tuple(_certificate(self._certifications.read(n)) for n in range(known.number + 1, newest + 1))
+            self._cached_certificates = Certificates(newest, known.entries + added)
+        return self._cached_certificates
+
+    def certify(self, certificate: Certificate) -> Certificate:
+        """Append a certificate, or its withdrawal; every reader honours it from its next call. Says when it was."""
+        dated = replace(certificate, at=_now())
+
+        def step() -> Certificate:
+            self._certifications.append(self._certifications.latest(), asdict(dated))
+            return dated
+
+        return retry_on_conflict(step)
+
+    def wait(self, seconds: float) -> None:
+        """Return as soon as a new entry is heard of, and after `seconds` at last."""
+        self._logs.wait(seconds)
+
+    def close(self) -> None:
+        """Release connections; the ledger is not used afterwards."""
+        self._logs.close()
+
 
 def retry_on_conflict(step: Callable[[], T], attempts: int = 50) -> T:
     """Run a compare-and-swap step again while others win; the last conflict is raised."""
@@ -225,6 +315,10 @@ def _edition(entry: Mapping[str, Any]) -> Edition:
     return Edition(
         entry["number"], dict(entry["products"]), entry["action"], entry["at"], entry["by"], entry.get("note", "")
     )
+
+
+def _certificate(entry: Mapping[str, Any]) -> Certificate:
+    return Certificate(**{one.name: entry[one.name] for one in fields(Certificate)})
 
 
 def _tombstone(entry: Mapping[str, Any]) -> Tombstone:

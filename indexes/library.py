@@ -11,10 +11,13 @@ from pathlib import Path
 
 from indexes.engines import open_tables, open_text, open_token_vectors, open_vectors
 from indexes.generation import DESCRIPTORS, Manifest, generation_folder, verify
+from indexes.keys import Keyring, keyring
 from indexes.ledger import EMPTY, Edition, Ledger, Tombstones
 from indexes.ports import Embedder, TableReader, TextReader, VectorReader
 from indexes.rerank import TokenVectorReader
+from indexes.servers import Servers
 from semantic_layer.catalog import Catalog, CatalogEntry
+from semantic_layer.certification import certified
 from semantic_layer.descriptors import read_descriptors
 from semantic_layer.errors import WellheadError
 from semantic_layer.metric import SemanticModel
@@ -85,16 +88,30 @@ class _Shelf:
     generations: dict[str, LiveGeneration]
     catalog: Catalog
     pins: int = 0
+    certified: tuple[int, Mapping[str, LiveGeneration], Catalog] | None = None
 
 
 class Library:
     """Opens what the ledger says is live and hands it out whole. Thread-safe."""
 
-    def __init__(self, home: Path, open_embedder: OpenEmbedder) -> None:
+    def __init__(
+        self,
+        home: Path,
+        open_embedder: OpenEmbedder,
+        mask_keys: Keyring | None = None,
+        ledger: Ledger | None = None,
+        servers: Servers | None = None,
+    ) -> None:
+        """`mask_keys` are the secrets of hash masks; they and the ledger are by default those in the home's files.
+
+        `servers` are those that engines need; without them only what lies in files can be opened.
+        """
+        self.servers = servers or Servers()
         self.home = home
-        self.ledger = Ledger(home)
+        self.ledger = ledger or Ledger(home)
         self.failure: WellheadError | None = None
         """Why the newest edition is not the one served; None when it is."""
+        self._mask_keys = mask_keys or keyring(home, "masks")
         self._open_embedder = open_embedder
         self._embedders: dict[str, Embedder] = {}
         self._lock = threading.RLock()
@@ -107,11 +124,17 @@ class Library:
         """Open, verify and swap to the newest edition, if there is a new one; True when it swapped.
 
         An edition that fails leaves the old one serving and `failure` says why; it is tried again after
-        RETRY_FAILED_EDITION_SECONDS, since a re-ingest may mend it without a new edition.
+        RETRY_FAILED_EDITION_SECONDS, since a re-ingest may mend it without a new edition. So does a ledger that
+        does not answer, until it does.
         """
-        with self._lock:
+        try:
             newest = self.ledger.latest_edition_number()
+        except WellheadError as failure:
+            self.failure = failure
+            return False
+        with self._lock:
             if newest == self._shelf.edition.number:
+                self.failure = None
                 return False
             number, when = self._failed
             if number == newest and time.monotonic() - when < RETRY_FAILED_EDITION_SECONDS:
@@ -147,6 +170,23 @@ class Library:
                 self._close_unused()
 
     @contextlib.contextmanager
+    def at(self, number: int) -> Generator[Snapshot]:
+        """What a call reads where that edition is asked for again, under today's policies and tombstones.
+
+        Raises UnknownName where the edition or one of its generations is gone, CorruptGeneration where it is damaged.
+        """
+        with self._lock:
+            shelf = self._open_shelf(self.ledger.edition(number))
+            shelf.pins += 1
+            self._retired.append(shelf)
+        try:
+            yield self._snapshot(shelf)
+        finally:
+            with self._lock:
+                shelf.pins -= 1
+                self._close_unused()
+
+    @contextlib.contextmanager
     def candidate(
         self, base: Edition, folder: Path, manifest: Manifest, policies: Mapping[str, Policy]
     ) -> Generator[Snapshot]:
@@ -164,7 +204,8 @@ class Library:
                 opened.append(generations[product])
             edition = Edition(base.number + 1, {p: g.id for p, g in generations.items()}, "candidate", "", "")
             snapshot = self._snapshot(_Shelf(edition, generations, _catalog(generations)))
-            yield replace(snapshot, policies={**snapshot.policies, **policies})
+            judged = {product: self._keyed(policy) for product, policy in policies.items()}
+            yield replace(snapshot, policies={**snapshot.policies, **judged})
         finally:
             for generation in opened:
                 generation.close()
@@ -181,8 +222,8 @@ class Library:
             product=product,
             semantics=semantics,
             tables=tables,
-            vectors=open_vectors(folder, manifest) if searchable else None,
-            text=open_text(folder, manifest) if searchable else None,
+            vectors=open_vectors(folder, manifest, product, self.servers) if searchable else None,
+            text=open_text(folder, manifest, product, self.servers) if searchable else None,
             tokens=open_token_vectors(folder, manifest) if searchable else None,
             embedder=self._embedder(manifest) if searchable else None,
         )
@@ -197,20 +238,39 @@ class Library:
 
     def _snapshot(self, shelf: _Shelf) -> Snapshot:
         revision, policies = self._newest_policies()
-        return Snapshot(
-            shelf.edition, shelf.generations, shelf.catalog, policies, revision, self.ledger.tombstones()
-        )
+        generations, catalog = self._certified(shelf)
+        return Snapshot(shelf.edition, generations, catalog, policies, revision, self.ledger.tombstones())
+
+    def _certified(self, shelf: _Shelf) -> tuple[Mapping[str, LiveGeneration], Catalog]:
+        """The shelf's generations with the state that each metric has by the newest certificates."""
+        certificates = self.ledger.certificates()
+        with self._lock:
+            if shelf.certified is None or shelf.certified[0] != certificates.number:
+                models = {
+                    name: one.semantics for name, one in shelf.generations.items() if one.semantics is not None
+                }
+                states = {name: certified(model, models, certificates) for name, model in models.items()}
+                generations = {
+                    name: replace(one, semantics=states[name]) if name in states else one
+                    for name, one in shelf.generations.items()
+                }
+                shelf.certified = (certificates.number, generations, _catalog(generations))
+            return shelf.certified[1], shelf.certified[2]
 
     def _newest_policies(self) -> tuple[int, Mapping[str, Policy]]:
         revision = self.ledger.policies()
         with self._lock:
             if revision.number != self._policies[0]:
                 parsed = {
-                    product: policy_from_json(product, document)
+                    product: self._keyed(policy_from_json(product, document))
                     for product, document in revision.documents.items()
                 }
                 self._policies = (revision.number, parsed)
             return self._policies
+
+    def _keyed(self, policy: Policy) -> Policy:
+        """The policy with the workspace's key, which is made when the first hash mask asks for it."""
+        return policy.keyed(self._mask_keys.newest().material) if policy.hashes else policy
 
     def _open_shelf(self, edition: Edition) -> _Shelf:
         generations: dict[str, LiveGeneration] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from indexes.duck.workers import Cancellation, Fetched, Workers, shared_workers
+from indexes.cancellation import Cancellation
+from indexes.duck.workers import Fetched, Workers, shared_workers
 from indexes.generation import TABLES
 from indexes.library import Snapshot
 from semantic_layer.errors import Refused
@@ -20,7 +21,8 @@ from semantic_layer.plan.query import MetricQuery
 from semantic_layer.policy import Grants
 from semantic_layer.predicate import Predicate
 from semantic_layer.product import ColumnType, DataProduct
-from semantic_layer.sql.compile import TOTAL_ROWS, CompiledQuery, Statement, compile_query
+from semantic_layer.sql.compile import TOTAL_ROWS, CompiledQuery, Statement, compile_query, shared_compiled
+from semantic_layer.sql.zones import quick
 
 Row = dict[str, Any]
 
@@ -63,15 +65,19 @@ def measure(
     totals: bool | None = None,
     workers: Workers | None = None,
     cancellation: Cancellation | None = None,
+    admit: Callable[[int], None] | None = None,
 ) -> Measured:
     """The rows of a metric query under these grants, one a product, for the action metric.
 
-    `offset` skips rows of a page; `totals` None gives totals beside a page only. Raises what `compile_query` and
+    `offset` skips rows of a page; `totals` None gives totals beside a page only. `admit` hears, before anything is
+    read, how many rows the tables of the query hold, and raises where that is too many. Raises what `compile_query` and
     `Workers.run` raise, and Refused where the answer has more rows than one answer may hold.
     """
     compiled = compile_snapshot(
         snapshot, query, grants, as_of=as_of, discover=discover, default_zone=default_zone, offset=offset
     )
+    if admit is not None:
+        admit(rows_held(snapshot, compiled.tables))
     pool = workers or shared_workers()
     databases = databases_of(snapshot)
     spent: list[Fetched] = []
@@ -79,7 +85,7 @@ def measure(
     def run(statement: Statement) -> Any:
         fetched = pool.run(
             databases,
-            statement.sql,
+            quick(statement.sql),
             statement.parameters,
             deadline_seconds=deadline_seconds,
             cancellation=cancellation,
@@ -93,7 +99,11 @@ def measure(
     if offset and not page.num_rows:
         total_rows = run(compiled.counted()).column(TOTAL_ROWS)[0].as_py()
     beside: Row | None = None
-    if compiled.plan.keys and (totals or (totals is None and total_rows > page.num_rows)):
+    if (
+        compiled.plan.keys
+        and compiled.plan.metrics
+        and (totals or (totals is None and total_rows > page.num_rows))
+    ):
         beside = values_of(run(compiled.totals()), [column for column in columns if column.kind == "metric"])[0]
     return Measured(
         columns=columns,
@@ -110,6 +120,11 @@ def measure(
         limited=compiled.limited,
         as_of=as_of,
     )
+
+
+def rows_held(snapshot: Snapshot, tables: Iterable[tuple[str, str]]) -> int:
+    """How many rows these (product, dataset) tables hold, as they were sealed."""
+    return sum(snapshot.generations[product].manifest.counts.get(f"rows:{name}", 0) for product, name in tables)
 
 
 def _complete(fetched: Fetched) -> Any:
@@ -143,6 +158,7 @@ def compile_snapshot(
         keep=lambda product, dataset: keep_of(snapshot, product, dataset),
         default_zone=default_zone,
         offset=offset,
+        cache=shared_compiled(),
     )
 
 

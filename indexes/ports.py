@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,15 +26,25 @@ class Allowed:
     """The chunk numbers a search may return: sorted, unique, out of `total` chunks.
 
     `numbers` is an int64 array of shape (m,). Where everything is allowed, readers are handed None instead.
+    `where` is the filter that the numbers come from, by dataset: an engine that holds what chunks carry asks it,
+    and need not be sent the numbers.
     """
 
     numbers: Numbers
     total: int
+    where: Mapping[str, Predicate] | None = None
 
     @property
     def selectivity(self) -> float:
         """The allowed share, 0..1."""
         return len(self.numbers) / self.total if self.total else 0.0
+
+    @cached_property
+    def bitmap(self) -> NDArray[np.uint8]:
+        """One bit a chunk, the lowest first; made once, for engines that look each candidate up."""
+        inside = np.zeros(self.total, bool)
+        inside[self.numbers] = True
+        return np.packbits(inside, bitorder="little")
 
 
 class QueryVector(Protocol):
@@ -82,6 +93,20 @@ class Embedder(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text as the model counts them, special tokens included."""
         ...
+
+
+@dataclass(frozen=True)
+class CarriedRow:
+    """What one chunk carries from its row or document, for an engine that filters by it."""
+
+    number: int
+    chunk_id: str
+    dataset: str
+    columns: Mapping[str, Any]
+
+
+CarriedRows = Callable[[int, int], Sequence[CarriedRow]]
+"""The rows of `count` chunks from number `first` on, in number order; all of them were added to the tables."""
 
 
 class VectorBuilder(Protocol):

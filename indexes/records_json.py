@@ -38,10 +38,11 @@ class SealedRecords:
         read = [*shown, *sorted(deciding - set(shown))]
         ordered = list(dict.fromkeys([*order, *self._dataset.key]))
         rows = self._tables.rows(self._dataset.name, read, where, ordered, limit)
-        return [{name: _shown(row, name, maskings) for name in shown} for row in rows]
+        return [{name: shown_value(row, name, maskings) for name in shown} for row in rows]
 
 
-def _shown(row: Mapping[str, Any], name: str, masks: Mapping[str, Masking]) -> Any:
+def shown_value(row: Mapping[str, Any], name: str, masks: Mapping[str, Masking]) -> Any:
+    """A cell under its column's mask, if any. The row holds every column that the masking's `unless` names."""
     masking = masks.get(name)
     if masking is None or evaluate(masking.unless, row) is True:
         return row[name]

@@ -23,9 +23,13 @@ FIELDS_FILE = "fields.json"
 WRITER_MEMORY_BYTES = 256_000_000
 LONGEST_TERM_BYTES = 255
 
-FETCH_BEFORE_TERM_SET = 5_000
-"""Fetching this many hits to find k allowed ones costs about what a set of allowed numbers in the query does
-(measured at 100,000 chunks: 4 ms); beyond it the set is cheaper."""
+NUMBER_TERM = "number_term"
+"""The chunk's number in hexadecimal. A set of numbers in a query walks the dictionary of terms, and one with 16
+ways on at each digit is walked three times as fast as one of numbers, with 256 a byte."""
+
+HITS_A_TERM = 4
+"""A number in the query costs about what fetching this many hits does (measured at 100,000 chunks: 1.2 µs
+against 0.3 µs)."""
 
 _STEMMERS: Mapping[str, str] = {
     "ar": "arabic",
@@ -80,7 +84,8 @@ class TantivyBuilder:
         self._languages = languages
         by_script = {"ru", "ar", "el", "ta", PLAIN}
         self._fields = sorted({text_field("", one) for one in languages.values()} | by_script)
-        schema = tantivy.SchemaBuilder().add_unsigned_field("number", indexed=True, fast=True)
+        schema = tantivy.SchemaBuilder().add_unsigned_field("number", fast=True)
+        schema = schema.add_text_field(NUMBER_TERM, tokenizer_name="raw", index_option="basic")
         for language in self._fields:
             schema = schema.add_text_field(language, tokenizer_name=f"wellhead_{language}")
         schema = schema.add_text_field(BIGRAMS, tokenizer_name="wellhead_bigrams")
@@ -98,6 +103,7 @@ class TantivyBuilder:
             language = text_field(chunk.text, self._languages[chunk.dataset])
             document = tantivy.Document()
             document.add_unsigned("number", chunk.number)
+            document.add_text(NUMBER_TERM, f"{chunk.number:x}")
             document.add_text(language, words.spaced)
             if words.bigrams:
                 document.add_text(BIGRAMS, " ".join(words.bigrams))
@@ -159,8 +165,9 @@ class TantivyReader:
             return NOTHING
         if allowed is None:
             return settled(lambda limit: self._best(query, limit), k, self.count)
-        if k > FETCH_BEFORE_TERM_SET * allowed.selectivity:
-            inside = Query.term_set_query(self._schema, "number", allowed.numbers.tolist())
+        if HITS_A_TERM * len(allowed.numbers) < k / allowed.selectivity:
+            terms = [f"{number:x}" for number in allowed.numbers.tolist()]
+            inside = Query.term_set_query(self._schema, NUMBER_TERM, terms)
             within = [(Occur.Must, query), (Occur.Must, Query.const_score_query(inside, 0.0))]
             narrowed = Query.boolean_query(within)
             return settled(lambda limit: self._best(narrowed, limit), k, self.count)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from indexes.cancellation import Cancellation
 from indexes.duck.workers import Workers, shared_workers
 from indexes.library import Snapshot
-from indexes.measure import databases_of, keep_of, models_of, products_of, values_of
+from indexes.measure import databases_of, keep_of, models_of, products_of, rows_held, values_of
 from semantic_layer.plan.plan import OutputColumn
 from semantic_layer.plan.values import ROWS
 from semantic_layer.policy import Grants
@@ -40,12 +42,14 @@ def dimension_values(
     default_zone: str = "UTC",
     offset: int = 0,
     workers: Workers | None = None,
+    cancellation: Cancellation | None = None,
+    admit: Callable[[int], None] | None = None,
 ) -> DimensionValues:
     """The values of a dimension under these grants for the action metric.
 
-    `contains` keeps values whose text holds it, whatever its case. Values of too few rows are not shown. Raises
-    UnknownName, InvalidArgument where the name is ambiguous, Refused where the values are withheld, and what
-    `Workers.run` raises.
+    `contains` keeps values whose text holds it, whatever its case. Values of too few rows are not shown. `admit` is
+    as for `measure`. Raises UnknownName, InvalidArgument where the name is ambiguous, Refused where the values are
+    withheld, and what `Workers.run` raises.
     """
     compiled = compile_values(
         dimension,
@@ -59,11 +63,14 @@ def dimension_values(
         default_zone=default_zone,
         offset=offset,
     )
+    if admit is not None:
+        admit(rows_held(snapshot, compiled.tables))
     fetched = (workers or shared_workers()).run(
         databases_of(snapshot),
         compiled.statement.sql,
         compiled.statement.parameters,
         deadline_seconds=deadline_seconds,
+        cancellation=cancellation,
     )
     column = compiled.columns[0]
     rows = values_of(fetched.table, compiled.columns)

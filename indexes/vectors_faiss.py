@@ -1,49 +1,66 @@
-"""Vector search with FAISS: flat while it is small, then IVF with product quantizing and exact refining.
+"""Vector search with FAISS: flat while it is small, then lists of product codes with exact refining, or a graph.
 
-The only home of faiss. Files on disk are always in CPU form, whatever device trained them.
+The only home of faiss. Files on disk are always in CPU form, whatever device built them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import faiss as _faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from indexes.ports import Allowed, Numbers, Scores, Vectors
 from indexes.ranking import settled
-from indexes.recall import exact_neighbours, recall_of
+from indexes.recall import DEPTH, between, exact_neighbours
+from indexes.vector_layout import (
+    CERTIFIED_SELECTIVITIES,
+    FLAT_BELOW,
+    HNSW_CONSTRUCTION,
+    RECALL_FLOOR,
+    RECALL_WANTED,
+    TRAINING_VECTORS_A_LIST,
+    Effort,
+    Recipe,
+    Route,
+    route_for,
+)
+from semantic_layer.engine_settings import VectorIndexName
 from semantic_layer.errors import CorruptGeneration, EngineUnavailable
 
 faiss: Any = _faiss
 """FAISS's stubs know neither its factory's classes nor keyword parameters."""
 
 Device = Literal["auto", "cpu", "gpu"]
-
-Mask = NDArray[np.bool_]
-"""Which chunk numbers are allowed: True at theirs, of length n."""
+Processor = Literal["cpu", "gpu"]
 
 FILE = "index.faiss"
-FLAT_BELOW = 50_000
-EXACT_SELECTIVITY = 0.05
-EXACT_ALLOWED = 10_000
-RECALL_WANTED = 0.98
-RECALL_FLOOR = 0.95
-"""Questions lie further from passages than passages from each other: measured, .9995 of these is .985 of those."""
-TRAINING_VECTORS_A_LIST = 50
+EXACT_ALLOWED = 2_000
+"""So few allowed vectors are scored exactly at any selectivity: it takes less than a millisecond."""
+
+GATHERED_SELECTIVITY = 0.03
+GATHERED_AT_MOST = 10_000
+"""Below that selectivity so many allowed vectors are copied together and scored: looking every vector up in a bitmap
+costs more."""
+
+GATHERED_AT_ONCE = 1_000
+"""Copied a block after the other into the same megabyte: memory that is new to the process costs more than the scan
+(measured: 2,000 vectors at once 2.2 ms, 1,000 of them 0.1 ms)."""
+
 HELD_OUT = 200
 SEED = 20_251_122
 BLOCK = 65_536
+TIE_SLACK = 8
 
 
-def device_for(setting: Device) -> Literal["cpu", "gpu"]:
-    """Where an index is trained: `auto` takes a GPU that is there.
+def device_for(setting: Device) -> Processor:
+    """Where vectors are worked on: `auto` takes a GPU that is there.
 
     Raises EngineUnavailable where a GPU was asked for and none answers.
     """
@@ -56,57 +73,35 @@ def device_for(setting: Device) -> Literal["cpu", "gpu"]:
     return "gpu" if there else "cpu"
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How hard a search looks: lists probed, and candidates that are scored again exactly."""
-
-    nprobe: int
-    candidates: int
-
-    def parameters(self, k: int, inside: Mask | None) -> Any:
-        """FAISS's parameters for the `k` best among `inside`."""
-        chosen = {} if inside is None else {"sel": _selector(inside)}
-        return faiss.IndexRefineSearchParameters(
-            k_factor=max(self.candidates / k, 2.0),
-            base_index_params=faiss.SearchParametersIVF(nprobe=self.nprobe, **chosen),
-        )
-
-
-EFFORTS = tuple(
-    Effort(nprobe, candidates) for nprobe, candidates in ((16, 1000), (32, 1000), (64, 2000), (128, 4000))
-)
-"""Tried in turn until recall suffices; past them an exact scan of half-precision vectors is no slower."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an IVF index of `count` vectors is laid out."""
-
-    count: int
-    dimension: int
-
-    @property
-    def lists(self) -> int:
-        """Three times the square root: the middle of the measured range of 2–4."""
-        return int(3 * self.count**0.5)
-
-    @property
-    def factory(self) -> str:
-        """FAISS's index factory string; four dimensions a quantizer where they divide, else 8-bit scalars."""
-        part = next((size for size in (4, 3, 2, 5) if self.dimension % size == 0), 0)
-        codes = f"PQ{self.dimension // part}x4fs" if part else "SQ8"
-        return f"IVF{self.lists},{codes},Refine(SQfp16)"
+def on_device(index: Any, processor: Processor) -> Any:
+    """The index on the processor: itself on the CPU, a copy on the GPU."""
+    if processor == "cpu":
+        return index
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
 
 
 class FaissBuilder:
-    """Builds an inner-product index of unit vectors. Equal vectors in equal order give an equal index."""
+    """Builds an inner-product index of unit vectors. Equal vectors in equal order give an equal index.
+
+    On a GPU the lists' centroids are trained there and vectors assigned to them there, which is most of the work;
+    codes are made on the CPU, whose form is stored.
+    """
 
     def __init__(
-        self, folder: Path, dimension: int, *, device: Device = "auto", flat_below: int = FLAT_BELOW
+        self,
+        folder: Path,
+        dimension: int,
+        *,
+        device: Device = "auto",
+        layout: VectorIndexName = "auto",
+        recall: float = RECALL_FLOOR,
+        flat_below: int = FLAT_BELOW,
     ) -> None:
         self._folder = folder
         self._dimension = dimension
-        self._device = device_for(device)
+        self._processor: Processor = device_for(device)
+        self._layout: VectorIndexName = layout
+        self._floor = recall
         self._flat_below = flat_below
         self._raw = folder / "vectors.raw"
         self._file = self._raw.open("wb")
@@ -122,17 +117,15 @@ class FaissBuilder:
     def seal(self) -> Mapping[str, Any]:
         """Train, write, and measure recall@10 against exact search; see VectorBuilder.
 
-        Effort is raised until recall reaches RECALL_WANTED, apart for searches through a filter; where it does not
-        even reach RECALL_FLOOR, the index is an exact scan.
+        Effort is raised until recall reaches RECALL_WANTED, apart for each certified selectivity. Where without a
+        filter it does not even reach the floor, the index is an exact scan, and `refused` says what was found.
         """
         self._file.close()
         started = time.monotonic()
         faiss.omp_set_num_threads(os.cpu_count() or 1)  # a search on this thread may have left it at one
         vectors = self._vectors()
-        if self._count < self._flat_below:
-            index, facts = self._flat(vectors), {"index": "Flat", "recall_at_10": 1.0}
-        else:
-            index, facts = self._ivf(vectors)
+        recipe = Recipe.of(self._layout, self._count, self._dimension, self._flat_below)
+        index, facts = self._built(recipe, vectors)
         faiss.write_index(index, str(self._folder / FILE))
         del vectors
         self._raw.unlink()
@@ -141,7 +134,7 @@ class FaissBuilder:
             "version": faiss.__version__,
             "count": self._count,
             "dimension": self._dimension,
-            "device": self._device,
+            "device": self._processor,
             "seconds": round(time.monotonic() - started, 3),
             **facts,
         }
@@ -150,43 +143,60 @@ class FaissBuilder:
         shape = (self._count, self._dimension)
         return np.memmap(self._raw, np.float32, "r", shape=shape) if self._count else np.empty(shape, np.float32)
 
-    def _flat(self, vectors: Vectors) -> Any:
-        index = faiss.IndexFlatIP(self._dimension)
-        _add_all(index, vectors)
-        return index
-
-    def _ivf(self, vectors: Vectors) -> tuple[Any, dict[str, Any]]:
-        recipe = Recipe(self._count, self._dimension)
-        index = faiss.index_factory(self._dimension, recipe.factory, faiss.METRIC_INNER_PRODUCT)
+    def _built(self, recipe: Recipe, vectors: Vectors) -> tuple[Any, dict[str, Any]]:
+        if recipe.layout == "flat":
+            index = faiss.IndexFlatIP(self._dimension)
+            _add_all(index, vectors)
+            return index, {"index": recipe.factory, "recall_at_10": 1.0}
         shuffled = np.random.default_rng(SEED).permutation(self._count)
-        held_out = np.sort(shuffled[:HELD_OUT])
-        sample = np.sort(shuffled[HELD_OUT:][: TRAINING_VECTORS_A_LIST * recipe.lists])
-        self._train(index, np.ascontiguousarray(vectors[sample]))
-        _add_all(index, vectors)
-        facts = _certified(index, vectors, held_out)
-        if min(facts["recall_at_10"], facts["filtered_recall_at_10"]) >= RECALL_FLOOR:
-            return index, {"index": recipe.factory, **facts}
-        # These vectors lie in no clusters; what IVF found of them is kept in the manifest as the reason.
+        held_out, rest = np.sort(shuffled[:HELD_OUT]), shuffled[HELD_OUT:]
+        sample = np.ascontiguousarray(vectors[np.sort(rest[: TRAINING_VECTORS_A_LIST * recipe.lists])])
+        index = faiss.index_factory(self._dimension, recipe.factory, faiss.METRIC_INNER_PRODUCT)
+        if recipe.layout == "hnsw":
+            index.hnsw.efConstruction = HNSW_CONSTRUCTION
+        _train(index, sample, self._processor)
+        with _assigning_on(index, self._processor):
+            _add_all(index, vectors)
+        training = {"seed": SEED, "vectors": len(sample), "lists": recipe.lists}
+        certificate = certified(index, recipe, vectors, held_out, rest, self._floor)
+        facts: dict[str, Any] = {"index": recipe.factory, "training": training, **certificate}
+        if min(facts["recall_at_10"], facts["recall_at_10_of_stored"]) >= self._floor:
+            return index, facts
+        # These vectors lie in no clusters; what was found of them is kept in the manifest as the reason.
         scan = faiss.index_factory(self._dimension, "SQfp16", faiss.METRIC_INNER_PRODUCT)
-        scan.train(np.ascontiguousarray(vectors[sample]))
+        scan.train(sample)
         _add_all(scan, vectors)
-        queries = np.ascontiguousarray(vectors[held_out])
-        truth = exact_neighbours(vectors, queries, held_out, np.ones(self._count, bool))
-        recall = recall_of(scan.search(queries, 11)[1], truth, held_out)
-        refused = {"index": recipe.factory, **facts}
-        return scan, {"index": "SQfp16", "recall_at_10": round(recall, 4), "refused": refused}
+        everything = np.ones(self._count, bool)
+        [truth] = exact_neighbours(vectors, np.ascontiguousarray(vectors[held_out]), held_out, [everything])
+        recall = truth.recall(scan.search(truth.queries, DEPTH + 1 + TIE_SLACK)[1], vectors)
+        return scan, {"index": "SQfp16", "recall_at_10": round(recall, 4), "refused": facts}
 
-    def _train(self, index: Any, sample: Vectors) -> None:
-        """Train with FAISS's fixed seed; on a GPU the assignment steps of k-means run there."""
-        if self._device == "cpu":
-            index.train(sample)
-            return
-        resources = faiss.StandardGpuResources()
-        on_gpu = faiss.index_cpu_to_gpu(resources, 0, faiss.IndexFlatIP(self._dimension))
-        ivf = faiss.extract_index_ivf(index)
-        ivf.clustering_index = on_gpu
-        index.train(sample)
+
+def _train(index: Any, sample: Vectors, processor: Processor) -> None:
+    """Train with FAISS's fixed seed; the assignment steps of k-means run on the processor."""
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is not None:
+        clustering = on_device(faiss.IndexFlatIP(index.d), processor)
+        ivf.clustering_index = clustering
+    index.train(sample)
+    if ivf is not None:
         ivf.clustering_index = None
+
+
+@contextlib.contextmanager
+def _assigning_on(index: Any, processor: Processor) -> Generator[None]:
+    """Within the block vectors are assigned to lists on the processor; an index without lists has nothing to assign."""
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is None:
+        yield
+        return
+    own = ivf.quantizer
+    other = on_device(faiss.downcast_index(own), processor)
+    ivf.quantizer = other
+    try:
+        yield
+    finally:
+        ivf.quantizer = own
 
 
 def _add_all(index: Any, vectors: Vectors) -> None:
@@ -194,57 +204,79 @@ def _add_all(index: Any, vectors: Vectors) -> None:
         index.add(np.ascontiguousarray(vectors[start : start + BLOCK]))
 
 
-def _certified(index: Any, vectors: Vectors, held_out: Numbers) -> dict[str, Any]:
-    """Recall@10 of held-out stored vectors, themselves left out, without a filter and through one of 10 %."""
-    everything = np.ones(len(vectors), bool)
-    tenth = np.random.default_rng(SEED).random(len(vectors)) < 0.1
-    effort, recall = _sufficient(index, vectors, held_out, everything)
-    filtered, filtered_recall = _sufficient(index, vectors, held_out, tenth)
+def certified(
+    index: Any, recipe: Recipe, vectors: Vectors, held_out: Numbers, others: Numbers, floor: float
+) -> dict[str, Any]:
+    """Recall@10 without a filter and through random ones, of stored vectors and of questions made up between them.
+
+    `routes` holds, for each certified selectivity, the first effort with RECALL_WANTED of both, else the hardest; one
+    that does not reach the floor through a filter is left out, and such filters are answered exactly.
+    """
+    stored = np.ascontiguousarray(vectors[held_out])
+    queries = np.concatenate([stored, between(vectors, held_out, others[: len(held_out)])])
+    own = np.concatenate([held_out, np.full(len(held_out), -1)])
+    random = np.random.default_rng(SEED).random(len(vectors))
+    masks = [random < selectivity for selectivity in CERTIFIED_SELECTIVITIES]
+    truths = exact_neighbours(vectors, queries, own, masks)
+    routes: list[Route] = []
+    for selectivity, truth in zip(CERTIFIED_SELECTIVITIES, truths, strict=True):
+        inside = None if selectivity == 1 else Allowed(np.flatnonzero(truth.inside), len(vectors))
+        selector = _selector(inside)
+        route = Route(selectivity, Effort(), 0.0, 0.0)
+        for effort in recipe.efforts:
+            found = index.search(
+                queries, DEPTH + 1 + TIE_SLACK, params=_parameters(index, effort, DEPTH, selector)
+            )[1]
+            shares = truth.shares(found, vectors)
+            of_stored, of_questions = (round(float(part.mean()), 4) for part in np.split(shares, 2))
+            route = Route(selectivity, effort, of_questions, of_stored)
+            if route.lowest >= RECALL_WANTED:
+                break
+        routes.append(route)
+    everywhere, *filtered = routes
+    kept = [route for route in filtered if route.lowest >= floor]
     return {
-        "effort": asdict(effort),
-        "recall_at_10": round(recall, 4),
-        "filtered_effort": asdict(filtered),
-        "filtered_recall_at_10": round(filtered_recall, 4),
-        "recall_queries": len(held_out),
+        "recall_at_10": everywhere.recall,
+        "recall_at_10_of_stored": everywhere.recall_of_stored,
+        "recall_queries": len(queries),
+        "filtered_recall_at_10": min((route.lowest for route in kept), default=1.0),
+        "routes": [asdict(route) for route in (everywhere, *kept)],
     }
 
 
-def _sufficient(index: Any, vectors: Vectors, held_out: Numbers, inside: Mask) -> tuple[Effort, float]:
-    """The first of EFFORTS with the recall wanted, else the last; and its recall."""
-    queries = np.ascontiguousarray(vectors[held_out])
-    truth = exact_neighbours(vectors, queries, held_out, inside)
-    mask = None if inside.all() else inside
-    effort, recall = EFFORTS[-1], 0.0
-    for effort in EFFORTS:
-        found = index.search(queries, 11, params=effort.parameters(11, mask))[1]
-        recall = recall_of(found, truth, held_out)
-        if recall >= RECALL_WANTED:
-            break
-    return effort, recall
+def _parameters(index: Any, effort: Effort, k: int, selector: Any = None) -> Any:
+    """FAISS's parameters for the `k` best among what the selector lets through."""
+    chosen = {} if selector is None else {"sel": selector}
+    if effort.ef:
+        return faiss.SearchParametersHNSW(efSearch=max(effort.ef, k), **chosen)
+    return faiss.IndexRefineSearchParameters(
+        k_factor=max(effort.candidates / k, 2.0),
+        base_index_params=faiss.SearchParametersIVF(nprobe=effort.nprobe, **chosen),
+    )
 
 
-def _selector(inside: Mask) -> Any:
-    return faiss.IDSelectorBitmap(np.packbits(inside, bitorder="little"))
+def _selector(allowed: Allowed | None) -> Any:
+    return None if allowed is None else faiss.IDSelectorBitmap(allowed.bitmap)
 
 
 class FaissReader:
     """Searches a sealed index through a memory map. Thread-safe; one thread a query.
 
-    `facts` are what the builder's seal returned. Through a filter of at most EXACT_SELECTIVITY of the chunks,
-    or EXACT_ALLOWED of them, the allowed vectors are scored exactly: an approximate search loses recall there.
+    `facts` are what the builder's seal returned. Its routes say how a filter is searched through; one that lets
+    through less than they were certified for, or at most EXACT_ALLOWED vectors, has those scored exactly. Served on a
+    GPU, every search is exact: the vectors lie there, and those that a filter allows are gathered.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, facts: Mapping[str, Any], *, device: Device = "cpu") -> None:
         try:
             self._index = faiss.read_index(str(folder / FILE), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise CorruptGeneration(
                 f"{folder / FILE} does not open as a FAISS index.", hint="Ingest the product again, or roll back."
             ) from error
-        self._refined = isinstance(self._index, faiss.IndexRefine)
-        self._stored = faiss.downcast_index(self._index.refine_index) if self._refined else self._index
-        self._effort = Effort(**facts.get("effort", asdict(EFFORTS[-1])))
-        self._filtered_effort = Effort(**facts.get("filtered_effort", asdict(EFFORTS[-1])))
+        self._stored = _stored_of(self._index)
+        self._routes = tuple(Route.from_json(route) for route in facts.get("routes", ()))
+        self._gpu = _GpuScan(self._stored) if device_for(device) == "gpu" else None
 
     @property
     def count(self) -> int:
@@ -254,35 +286,79 @@ class FaissReader:
     def search(self, query: Vectors, k: int, allowed: Allowed | None = None) -> tuple[Numbers, Scores]:
         """See VectorReader."""
         question = np.ascontiguousarray(query, np.float32).reshape(1, -1)
+        total = self.count if allowed is None else len(allowed.numbers)
+        faiss.omp_set_num_threads(1)
+
+        def fetch(limit: int) -> tuple[Numbers, Scores]:
+            scores, numbers = self._nearest(question, limit, allowed)
+            real = numbers[0] >= 0
+            return numbers[0][real].astype(np.int64), scores[0][real]
+
+        return settled(fetch, k, total)
+
+    def search_many(self, queries: Vectors, k: int, allowed: Allowed | None = None) -> tuple[Numbers, Scores]:
+        """`search` for many queries of shape (q, dimension), on every core; numbers and scores of shape (q, k).
+
+        Where a query has fewer, -1 and -inf stand at its end.
+        """
+        questions = np.ascontiguousarray(queries, np.float32)
+        total = self.count if allowed is None else len(allowed.numbers)
+        numbers = np.full((len(questions), k), -1, np.int64)
+        scores = np.full((len(questions), k), -np.inf, np.float32)
+        limit = min(k + TIE_SLACK, total)
+        if not limit:
+            return numbers, scores
+        faiss.omp_set_num_threads(os.cpu_count() or 1)
+        near, found = self._nearest(questions, limit, allowed)
+        order = np.lexsort((found, -near), axis=1)
+        found, near = np.take_along_axis(found, order, 1), np.take_along_axis(near, order, 1)
+        width = min(k, limit)
+        numbers[:, :width], scores[:, :width] = found[:, :width], near[:, :width]
+        unsettled = near[:, width - 1] == near[:, -1] if limit < total else np.zeros(len(near), bool)
+        for row in np.flatnonzero(unsettled | (found[:, width - 1] < 0)):
+            one, its = self.search(questions[row], k, allowed)
+            numbers[row, : len(one)], scores[row, : len(its)] = one, its
+        return numbers, scores
+
+    def bare(self, k: int, allowed: Allowed | None = None) -> Callable[[Vectors], tuple[Any, Any]]:
+        """FAISS's own search by the same route, made ready once, ties unsettled: what a benchmark compares with."""
+        return self._route(k, allowed)[0]
+
+    def _nearest(self, questions: Vectors, limit: int, allowed: Allowed | None) -> tuple[Any, Any]:
+        """FAISS's scores and numbers, (q, limit) each, by the route that the filter's selectivity has."""
+        search, exact = self._route(limit, allowed)
+        found = search(questions)
+        if not exact and (found[1] < 0).any():
+            # What was probed held too few: what is asked for is there, so look everywhere.
+            return self._scan(limit, allowed)(questions)
+        return found
+
+    def _route(self, limit: int, allowed: Allowed | None) -> tuple[Callable[[Vectors], tuple[Any, Any]], bool]:
+        """How the `limit` best are found, and whether that is exact."""
+        gpu = self._gpu
+        if gpu is not None:
+            return lambda questions: gpu.search(questions, limit, allowed), True
+        few = allowed is not None and len(allowed.numbers) <= EXACT_ALLOWED
+        route = None if few else route_for(self._routes, 1.0 if allowed is None else allowed.selectivity)
+        if route is None:
+            return self._scan(limit, allowed), True
+        parameters = _parameters(self._index, route.effort, limit, _selector(allowed))
+        return lambda questions: self._index.search(questions, limit, params=parameters), False
+
+    def _scan(self, limit: int, allowed: Allowed | None) -> Callable[[Vectors], tuple[Any, Any]]:
+        """Score every allowed vector: few of them gathered, many where they lie."""
         if allowed is None:
-            return settled(lambda limit: self._everywhere(question, limit), k, self.count)
-        return settled(lambda limit: self._inside(question, limit, allowed), k, len(allowed.numbers))
+            return lambda questions: self._stored.search(questions, limit)
+        if allowed.selectivity > GATHERED_SELECTIVITY or len(allowed.numbers) > GATHERED_AT_MOST:
+            parameters = faiss.SearchParameters(sel=_selector(allowed))
+            return lambda questions: self._stored.search(questions, limit, params=parameters)
+        parts = np.array_split(allowed.numbers, range(GATHERED_AT_ONCE, len(allowed.numbers), GATHERED_AT_ONCE))
+        return lambda questions: _best_of([self._part(part, questions, limit) for part in parts], limit)
 
-    def _everywhere(self, question: Vectors, limit: int) -> tuple[Numbers, Scores]:
-        if not self._refined:
-            return self._exactly(question, limit, None)
-        return self._approximately(question, limit, self._effort, None)
-
-    def _inside(self, question: Vectors, limit: int, allowed: Allowed) -> tuple[Numbers, Scores]:
-        inside = np.zeros(self.count, bool)
-        inside[allowed.numbers] = True
-        few = allowed.selectivity <= EXACT_SELECTIVITY or len(allowed.numbers) <= EXACT_ALLOWED
-        if few or not self._refined:
-            return self._exactly(question, limit, inside)
-        return self._approximately(question, limit, self._filtered_effort, inside)
-
-    def _approximately(
-        self, question: Vectors, limit: int, effort: Effort, inside: Mask | None
-    ) -> tuple[Numbers, Scores]:
-        faiss.omp_set_num_threads(1)
-        numbers, scores = _found(self._index.search(question, limit, params=effort.parameters(limit, inside)))
-        # The lists probed held too few: what is asked for is there, so look everywhere.
-        return (numbers, scores) if len(numbers) == limit else self._exactly(question, limit, inside)
-
-    def _exactly(self, question: Vectors, limit: int, inside: Mask | None) -> tuple[Numbers, Scores]:
-        faiss.omp_set_num_threads(1)
-        parameters = None if inside is None else faiss.SearchParameters(sel=_selector(inside))
-        return _found(self._stored.search(question, limit, params=parameters))
+    def _part(self, numbers: Numbers, questions: Vectors, limit: int) -> tuple[Any, Any]:
+        """FAISS's scores of these vectors copied together, and their numbers."""
+        scores, places = _gathered(self._stored, numbers).search(questions, min(limit, len(numbers)))
+        return scores, numbers[places]
 
     def score(self, query: Vectors, numbers: Numbers) -> Scores:
         """See VectorReader. Above FLAT_BELOW vectors are stored in half precision."""
@@ -294,8 +370,59 @@ class FaissReader:
         """The map goes with the reader; FAISS has no close."""
 
 
-def _found(result: tuple[Any, Any]) -> tuple[Numbers, Scores]:
-    """One query's numbers and scores; FAISS fills what it did not find with -1."""
-    scores, numbers = result[0][0], result[1][0]
-    real = numbers >= 0
-    return numbers[real].astype(np.int64), scores[real]
+class _GpuScan:
+    """Exact search of stored vectors on a GPU."""
+
+    def __init__(self, stored: Any) -> None:
+        flat = faiss.IndexFlatIP(stored.d)
+        for start in range(0, stored.ntotal, BLOCK):
+            flat.add(stored.reconstruct_n(start, min(BLOCK, stored.ntotal - start)))
+        self._stored = stored
+        self._index = on_device(flat, "gpu")
+
+    def search(self, questions: Vectors, limit: int, allowed: Allowed | None) -> tuple[Any, Any]:
+        """FAISS's scores and numbers; the allowed vectors are gathered and scored there."""
+        if allowed is None:
+            return self._index.search(questions, limit)
+        gathered = self._stored.reconstruct_batch(allowed.numbers)
+        scores, places = knn_on_gpu(questions, gathered, limit)
+        return scores, np.where(places >= 0, allowed.numbers[places], -1)
+
+
+def knn_on_gpu(questions: Vectors, vectors: Vectors, k: int) -> tuple[Any, Any]:
+    """The k best of these vectors for each question by inner product, on the GPU: scores and places."""
+    resources = faiss.StandardGpuResources()
+    return faiss.knn_gpu(resources, questions, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+
+
+def _stored_of(index: Any) -> Any:
+    """The vectors themselves, which an exact search scores."""
+    if isinstance(index, faiss.IndexRefine):
+        return faiss.downcast_index(index.refine_index)
+    return faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
+
+
+def _best_of(parts: Sequence[tuple[Any, Any]], limit: int) -> tuple[Any, Any]:
+    """The best of several searches, in FAISS's form: -1 and -inf where there are fewer than the limit."""
+    scores = np.concatenate([part[0] for part in parts], axis=1)
+    numbers = np.concatenate([part[1] for part in parts], axis=1)
+    if len(parts) > 1:
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
+        scores, numbers = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
+    gap = ((0, 0), (0, max(0, limit - scores.shape[1])))
+    return np.pad(scores, gap, constant_values=-np.inf), np.pad(numbers, gap, constant_values=-1)
+
+
+def _gathered(stored: Any, numbers: Numbers) -> Any:
+    """An index of these stored vectors alone, their codes copied as they are."""
+    size = stored.code_size
+    codes = faiss.rev_swig_ptr(stored.codes.data(), stored.ntotal * size).reshape(-1, size)
+    flat = isinstance(stored, faiss.IndexFlat)
+    index = (
+        faiss.IndexFlatIP(stored.d)
+        if flat
+        else faiss.IndexScalarQuantizer(stored.d, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    )
+    faiss.copy_array_to_vector(np.ascontiguousarray(codes[numbers]).reshape(-1), index.codes)
+    index.ntotal = len(numbers)
+    return index

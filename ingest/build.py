@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from indexes.document import Chunk
+from indexes.duck.carried import carried_rows
 from indexes.duck.table_builder import TableBuilder
+from indexes.elastic.index import Site
 from indexes.embedder import OnnxEmbedder
 from indexes.engines import build_tables
+from indexes.postgres.vectors import VectorSite
+from indexes.servers import Servers
 from indexes.vectors_faiss import Device
 from ingest.check import CheckResult
 from ingest.checks import require, run_checks, warnings_of
@@ -43,6 +47,8 @@ class Built:
 class Builder:
     """Builds one product into a stage's folder. `embedder` is None where the product has no text.
 
+    `servers` say which engines hold what is searched; those on a server are told the `generation` and its `owner`.
+
     Peak memory is bounded by batches of rows, files and chunks.
     """
 
@@ -54,6 +60,9 @@ class Builder:
     notes: Notes
     steps: Steps
     device: Device = "auto"
+    servers: Servers = field(default_factory=Servers)
+    generation: str = ""
+    owner: str = ""
     _chunks: int = 0
 
     def build(self) -> Built:
@@ -146,5 +155,26 @@ class Builder:
             return {}
         with self.steps.step("embed", "chunks", self._chunks) as advance:
             return build_search_indexes(
-                self.stage, self.product, tables, self.embedder, device=self.device, advance=advance
+                self.stage,
+                self.product,
+                tables,
+                self.embedder,
+                device=self.device,
+                advance=advance,
+                engines=self.servers.settings,
+                site=self._site(tables),
+                database=self._database(),
             )
+
+    def _database(self) -> VectorSite | None:
+        """Where pgvector builds; None where another engine holds the vectors."""
+        asked = self.servers.settings.vectors == "pgvector"
+        return self.servers.vector_site(f"{self.owner}/{self.product.name}") if asked else None
+
+    def _site(self, tables: TableBuilder) -> Site | None:
+        """Where an engine on a server builds; None where every engine builds into the stage."""
+        settings = self.servers.settings
+        if "elasticsearch" not in (settings.text, settings.vectors):
+            return None
+        carried = carried_rows(tables, self.product)
+        return Site(self.servers.elasticsearch(), self.product, self.generation, self.owner, carried)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import click
 
+from ingest.diagnose.engines import look_at_engines
 from ingest.diagnose.finding import Finding, exit_code_of, failed
 from ingest.diagnose.home import look_at_home
 from ingest.diagnose.machine import look_at_machine
@@ -64,7 +65,8 @@ def _findings(door: Door, *, named: bool) -> Iterator[Finding]:
         yield failed("settings", error)
         return
     yield Finding("settings", "ok", f"{root}: workspace {settings.name!r}")
-    yield from look_at_home(door.home, settings.embedding.model)
+    yield from look_at_home(door.home, settings, os.environ)
+    yield from look_at_engines(settings, os.environ)
     yield from look_at_workspace(root, settings, os.environ)
 
 

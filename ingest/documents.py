@@ -13,11 +13,11 @@ from indexes.ports import Embedder
 from ingest.chunk import CHUNKER_VERSION, chunk_document
 from ingest.notes import Notes
 from ingest.parse.document import PARSER_VERSION, parse_document
-from ingest.parse.tabular import flatten
 from ingest.parsed_cache import ParsedCache, ParsedFile
 from ingest.sources.local import SourceFile
 from ingest.sources.opened import Sources
 from semantic_layer.errors import SourceFailed
+from semantic_layer.json_path import flatten
 from semantic_layer.product import Dataset
 
 

@@ -6,28 +6,40 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from indexes.elastic.mapping import FORMAT as MAPPING
 from indexes.generation import FORMAT
 from indexes.ports import Embedder
+from indexes.postgres.vectors import FORMAT as TABLES
 from ingest.chunk import CHUNKER_VERSION
 from ingest.parse.document import PARSER_VERSION
+from semantic_layer.engine_settings import EngineSettings
 
 ENGINES: Mapping[str, tuple[str, ...]] = {
     "tables": ("duckdb",),
     "vectors": ("faiss-gpu", "faiss-cpu"),
     "text": ("tantivy",),
 }
-"""Each engine's distributions, the one that is installed counts."""
+"""Each embedded engine's distributions, the one that is installed counts."""
 
 
-def recipe_of(embedder: Embedder | None) -> dict[str, Any]:
+def recipe_of(embedder: Embedder | None, engines: EngineSettings) -> dict[str, Any]:
     """The recipe; a product without text has no embedder in it. Equal recipes and inputs give one generation."""
     return {
         "format": FORMAT,
         "parser": PARSER_VERSION,
         "chunker": CHUNKER_VERSION,
         "embedder": dict(embedder.identity) if embedder else {},
-        "engines": {kind: _version(names) for kind, names in ENGINES.items()},
+        "engines": {kind: _engine(kind, engines) for kind in ENGINES},
     }
+
+
+def _engine(kind: str, engines: EngineSettings) -> str:
+    chosen = {"text": engines.text, "vectors": engines.vectors}.get(kind)
+    on_servers = {"elasticsearch": MAPPING, "pgvector": TABLES}
+    if chosen in on_servers:
+        return f"{chosen} {on_servers[chosen]}"
+    layout = f" {engines.faiss.index} {engines.faiss.recall:g}" if kind == "vectors" else ""
+    return _version(ENGINES[kind]) + layout
 
 
 def _version(names: tuple[str, ...]) -> str:

@@ -75,15 +75,16 @@ class _Counted(Iterator[Mapping[str, Any]]):
     def __init__(self, rows: Iterator[Mapping[str, Any]], advance: Advance) -> None:
         self._rows = rows
         self._advance = advance
-        self.count = 0
+        self.count = self._told = 0
 
     def __next__(self) -> Mapping[str, Any]:
         try:
             row = next(self._rows)
         except StopIteration:
-            self._advance(self.count % _ROWS_A_TICK)
+            self._advance(self.count - self._told)
             raise
-        self.count += 1
-        if self.count % _ROWS_A_TICK == 0:
-            self._advance(_ROWS_A_TICK)
+        self.count += getattr(row, "num_rows", 1)  # an Arrow record batch holds many
+        if self.count - self._told >= _ROWS_A_TICK:
+            self._advance(self.count - self._told)
+            self._told = self.count
         return row

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.durable import sha256_of_file
+from indexes.elastic.retention import owner_of
 from indexes.embedder import OnnxEmbedder
 from indexes.generation import (
     DESCRIPTORS,
@@ -25,22 +26,26 @@ from indexes.generation import (
     verify,
 )
 from indexes.ledger import Edition, Ledger
+from indexes.ledgers import open_ledger
 from indexes.library import Library
-from indexes.postgres.live import LiveRecords
+from indexes.live import LiveRecords
+from indexes.servers import Servers
 from ingest.build import Builder, Built
 from ingest.embedding import SharedEmbedder
 from ingest.gates import Gate, catalogue_gate, evaluation_gate
 from ingest.notes import Notes
+from ingest.on_servers import check_matter, sweep_servers, sweep_tables
 from ingest.progress import Progress, Silent, Steps
 from ingest.publish import Publisher
 from ingest.recipe import recipe_of
 from ingest.report import RunReport, State, failure_of, write_report
 from ingest.settings import IngestSettings
+from ingest.sources.earlier import Earlier, earlier_generation
 from ingest.sources.fingerprint import Fingerprints
 from ingest.sources.opened import Sources, open_sources
 from ingest.space import out_of_space_named
 from semantic_layer.descriptors import write_descriptors
-from semantic_layer.errors import CorruptGeneration, OutOfSpace, UnknownName, WellheadError
+from semantic_layer.errors import CorruptGeneration, EngineUnavailable, OutOfSpace, UnknownName, WellheadError
 from semantic_layer.product import DataProduct
 from semantic_layer.product_folder import EVALS, ProductFolder, contract_fingerprint
 from semantic_layer.workspace import Workspace
@@ -65,13 +70,22 @@ def ingest_product(
     """
     if product not in workspace.products:
         raise UnknownName("product", product, workspace.products)
-    with building(workspace.home, product):
-        run = _Run(workspace, workspace.products[product], settings, by, embedding, progress or Silent(), gates)
+    stated = workspace.settings
+    opened = open_ledger(workspace.home, stated.ledger, stated.postgres, settings.environment)
+    engines = Servers(stated.engines.below(workspace.root), settings.environment, stated.postgres)
+    with (
+        contextlib.closing(opened) as ledger,
+        contextlib.closing(engines) as servers,
+        building(workspace.home, product),
+    ):
+        folder = workspace.products[product]
+        run = _Run(workspace, folder, settings, by, embedding, progress or Silent(), gates, ledger, servers)
         try:
             with out_of_space_named(workspace.home):
                 report = run.run()
         except WellheadError as error:
-            with contextlib.suppress(OutOfSpace):  # the failure itself counts more than its report
+            # the failure itself counts more than its report
+            with contextlib.suppress(OutOfSpace, EngineUnavailable):
                 write_report(workspace.home, run.report("failed", failure=failure_of(error)))
             raise
         write_report(workspace.home, report)
@@ -92,6 +106,8 @@ class _Run:
     embedding: SharedEmbedder
     progress: Progress
     gates: Sequence[Gate]
+    ledger: Ledger
+    servers: Servers
     notes: Notes = field(default_factory=Notes)
     started: float = field(default_factory=time.monotonic)
     started_at: str = field(default_factory=new_manifest_moment)
@@ -111,7 +127,7 @@ class _Run:
 
     def run(self) -> RunReport:
         live = LiveRecords(self.settings.environment)
-        library = Library(self.home, self.embedding.open)
+        library = Library(self.home, self.embedding.open, ledger=self.ledger, servers=self.servers)
         planned = {name: one.product for name, one in self.workspace.products.items()}
         gates = (catalogue_gate(planned), evaluation_gate(live.open), *self.gates)
         publisher = Publisher(self.product.name, self.folder.policy, library, gates, by=self.by)
@@ -127,21 +143,29 @@ class _Run:
         memory = self.home / "cache" / "files" / f"{self.product.name}.json"
         fingerprints = Fingerprints(memory, trusted=not self.settings.force)
         embedder = self.embedder()
-        with open_sources(self.product, fingerprints, self.settings.environment) as sources:
+        with open_sources(self.product, fingerprints, self.settings.environment, self.earlier()) as sources:
             inputs = (*sources.inputs, *self.descriptors())
-            recipe = recipe_of(embedder)
+            recipe = recipe_of(embedder, self.servers.settings)
             generation = generation_id(self.product.name, inputs, recipe, contract_fingerprint(self.folder))
             self.manifest = self.standing(generation)
             if self.manifest is None:
                 self.manifest = self.build(self.draft(generation, inputs, recipe), sources, publisher)
         fingerprints.remember()
-        return publisher.publish(self.place(generation), self.manifest)
+        edition = publisher.publish(self.place(generation), self.manifest)
+        self.sweep(keep=(generation,))
+        return edition
+
+    def earlier(self) -> Earlier | None:
+        """What unchanged rows may be taken from; None where no dataset says how they are told."""
+        if not any(dataset.cursor for dataset in self.product.datasets) or self.settings.force:
+            return None
+        return earlier_generation(self.ledger, self.product.name, contract_fingerprint(self.folder))
 
     def embedder(self) -> OnnxEmbedder | None:
         """The model, where the product needs it; its first use on a machine exports it."""
         if not searched(self.product):
             return None
-        with self.progress.step("open the model", "models"):
+        with self.steps.step("open the model", "models"):
             return self.embedding.get()
 
     def place(self, generation: str) -> Path:
@@ -152,9 +176,19 @@ class _Run:
         if self.settings.force:
             return None
         try:
-            return verify(self.place(generation))
+            manifest = verify(self.place(generation))
+            check_matter(self.place(generation), manifest, self.product, self.servers)
         except (UnknownName, CorruptGeneration):
             return None
+        return manifest
+
+    def sweep(self, keep: Sequence[str] = ()) -> None:
+        """Drop what earlier runs left on servers."""
+        sweep_tables(self.home, self.product.name, self.servers)
+        named = self.servers.settings.elasticsearch
+        if named is not None:
+            editions = self.ledger.editions(named.keep_editions)
+            sweep_servers(self.home, self.product.name, self.servers, editions, keep)
 
     def descriptors(self) -> list[Input]:
         """The files that are sealed beside the data; a policy is none of them."""
@@ -167,25 +201,28 @@ class _Run:
     def build(self, draft: Manifest, sources: Sources, publisher: Publisher) -> Manifest:
         """Build, judge and seal in a stage that is removed when anything fails."""
         stage = Stage(self.home, self.product.name)
+        self.sweep()
         try:
             descriptors = stage.folder / DESCRIPTORS
             write_descriptors(self.folder, descriptors)
             if self.folder.evals_path is not None:
                 (descriptors / EVALS).write_bytes(self.folder.evals_path.read_bytes())
             known = self.embedding.computed
-            built = self.builder(stage.folder, sources).build()
+            built = self.builder(stage.folder, sources, draft.generation).build()
             computed = self.embedding.computed - known
             self.reused = {**built.reused, "vectors": max(0, built.counts["chunks"] - computed)}
             candidate = self.filled(draft, built)
             with self.steps.step("judge", "gates"):
-                verdicts = publisher.judge(Ledger(self.home).edition(), stage.folder, candidate)
+                verdicts = publisher.judge(self.ledger.edition(), stage.folder, candidate)
             gates = (*candidate.gates, *({"gate": "edition", **one.to_json()} for one in verdicts))
             return stage.seal(replace(candidate, gates=gates, build=self.cost()))
         except BaseException:
             stage.discard()
+            with contextlib.suppress(EngineUnavailable):
+                self.sweep()
             raise
 
-    def builder(self, stage: Path, sources: Sources) -> Builder:
+    def builder(self, stage: Path, sources: Sources, generation: str) -> Builder:
         return Builder(
             stage=stage,
             product=self.product,
@@ -195,6 +232,9 @@ class _Run:
             notes=self.notes,
             steps=self.steps,
             device=self.settings.device,
+            servers=self.servers,
+            generation=generation,
+            owner=owner_of(self.home) if self.servers.settings.remote else "",
         )
 
     def draft(self, generation: str, inputs: Sequence[Input], recipe: Mapping[str, Any]) -> Manifest:
@@ -230,14 +270,14 @@ class _Run:
     def report(
         self, state: State, *, edition: Edition | None = None, failure: Mapping[str, Any] | None = None
     ) -> RunReport:
-        ledger, manifest = Ledger(self.home), self.manifest
-        now = edition or ledger.edition()
+        manifest = self.manifest
+        now = edition or self.ledger.edition()
         return RunReport(
             product=self.product.name,
             state=state,
             generation=manifest.generation if manifest else now.products.get(self.product.name, ""),
             edition=now.number,
-            policy_revision=ledger.policies().number,
+            policy_revision=self.ledger.policies().number,
             started_at=self.started_at,
             seconds=round(time.monotonic() - self.started, 3),
             by=self.by,

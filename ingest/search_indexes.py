@@ -8,11 +8,14 @@ from typing import Any
 
 from indexes.document import Chunk
 from indexes.duck.table_builder import TableBuilder
+from indexes.elastic.index import Site
 from indexes.embedder import OnnxEmbedder
 from indexes.engines import build_text, build_token_vectors, build_vectors
+from indexes.postgres.vectors import VectorSite
 from indexes.rerank import TokenVectorBuilder
 from indexes.vectors_faiss import Device
 from ingest.progress import Advance
+from semantic_layer.engine_settings import EngineSettings
 from semantic_layer.product import DataProduct
 
 CHUNKS_AT_ONCE = 8_192
@@ -27,14 +30,20 @@ def build_search_indexes(
     *,
     device: Device,
     advance: Advance,
+    engines: EngineSettings,
+    site: Site | None,
+    database: VectorSite | None,
 ) -> dict[str, Mapping[str, Any]]:
     """Embed and index every chunk in number order; returns what the manifest records of each engine.
 
     Vectors that the embedder's cache knows are not computed again. Token vectors are stored where a dataset
-    asks for them. `advance` hears how many more chunks are embedded.
+    asks for them. `advance` hears how many more chunks are embedded. `site` and
+    `database` are where engines on servers build.
     """
-    vectors = build_vectors(stage, embedder.dimension, device=device)
-    text = build_text(stage, product)
+    vectors = build_vectors(
+        stage, embedder.dimension, engine=engines.vectors, device=device, site=site, database=database
+    )
+    text = build_text(stage, product, engine=engines.text, site=site)
     reranked = {dataset.name for dataset in product.datasets if dataset.token_vectors}
     tokens = build_token_vectors(stage, embedder.dimension) if reranked else None
     for chunks in tables.stored_chunks(CHUNKS_AT_ONCE):

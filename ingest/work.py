@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evals.commands import evaluate_live, failures
+from evals.live import opened
 from indexes.jobs import LEASE_SECONDS, Claim, JobStore
-from indexes.release import promote, rollback
+from indexes.ledger import Edition
+from indexes.ledgers import open_ledger
+from indexes.release import rollback
 from ingest.products import ingest_all
 from ingest.progress import Advance
+from ingest.promotion import promote_judged
 from ingest.report import RunReport, failure_of
 from ingest.settings import IngestSettings
 from semantic_layer.door import Door
@@ -102,13 +106,20 @@ class Worker:
         return {"products": reports}
 
     def _release(self, arguments: Mapping[str, Any], by: str) -> dict[str, Any]:
-        home, note = self._door().home, str(arguments.get("note", ""))
-        if arguments["action"] == "promote":
-            edition = promote(home, arguments["product"], arguments["generation"], by=by, note=note)
-        else:
-            products = arguments.get("products") or ()
-            edition = rollback(home, arguments.get("edition"), products=products, by=by, note=note)
+        edition = self._promoted(arguments, by) if arguments["action"] == "promote" else self._back(arguments, by)
         return {"edition": edition.number, "action": edition.action, "products": dict(edition.products)}
+
+    def _promoted(self, arguments: Mapping[str, Any], by: str) -> Edition:
+        product, generation, note = arguments["product"], arguments["generation"], str(arguments.get("note", ""))
+        with opened(self._door(), self._environment) as (library, live):
+            return promote_judged(library, product, generation, open_live=live.open, by=by, note=note)
+
+    def _back(self, arguments: Mapping[str, Any], by: str) -> Edition:
+        door, note = self._door(), str(arguments.get("note", ""))
+        ledger = open_ledger(door.home, door.settings.ledger, door.settings.postgres, self._environment)
+        with contextlib.closing(ledger):
+            products = arguments.get("products") or ()
+            return rollback(ledger, arguments.get("edition"), products=products, by=by, note=note)
 
     def _door(self) -> Door:
         return Door(self._root, self._environment)

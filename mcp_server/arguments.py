@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from semantic_layer.errors import InvalidArgument, UnknownName
 
 MAX_SHOWN_CHARS = 60
 _UNSAID = frozenset({"title", "minLength", "maxLength", "maxItems"})
-"""Left out of published schemas, which agents pay for by the byte; lengths are checked all the same."""
+"""Left out of published schemas, which agents pay for by the byte; lengths are checked all the same.
+
+The first choice of an enum is its default where it has one.
+"""
 
 
 class Arguments(BaseModel):
@@ -21,6 +24,9 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+Filter = Annotated[dict[str, Any] | list[Any], WithJsonSchema({"type": "object"})]
+"""A filter as agents write it: a leaf or a node. A list, which means all of its parts, is taken too."""
 
 A = TypeVar("A", bound=Arguments)
 
@@ -61,6 +67,7 @@ def _short(node: Any) -> Any:
     choices = form.get("anyOf")
     if isinstance(choices, list):
         kept = [one for one in cast("list[Any]", choices) if one != {"type": "null"}]
+        form = {**form, "anyOf": kept}
         if len(kept) == 1:
             form = {**form, **kept[0]}
             form.pop("anyOf")
@@ -68,7 +75,13 @@ def _short(node: Any) -> Any:
     for name, value in form.items():
         if name == "properties":
             short[name] = {key: _short(item) for key, item in cast("dict[str, Any]", value).items()}
-        elif name in _UNSAID or (name == "default" and value in (None, [], {}, "", False)):
+        elif (
+            name in _UNSAID
+            or (name == "default" and value in (None, [], {}, "", False))
+            or (name == "type" and "enum" in form)
+            or (name == "default" and value == form.get("enum", [None])[0])
+            or (name == "additionalProperties" and value is True)
+        ):
             continue
         else:
             short[name] = _short(value)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from indexes.durable import fsync_folder
-from semantic_layer.errors import EngineUnavailable, NewerFormat, UnknownName
+from mcp_server.audit_anchor import Anchor
+from mcp_server.audit_chain import lines_of, parsed, segments
+from mcp_server.audit_segment import Segment
+from semantic_layer.errors import EngineUnavailable, UnknownName
 
-FORMAT = 1
 MAX_GROUP = 256
 _STAMP = "%Y%m%dT%H%M%S"
 
@@ -30,20 +28,21 @@ def new_audit_id() -> str:
 
 @dataclass(frozen=True)
 class _Entry:
-    line: bytes
+    record: Mapping[str, Any]
     written: Future[None]
 
 
 class AuditLog:
-    """JSON lines in `audit/<day>.jsonl`, appended by one writer thread that flushes a group at a time.
+    """Chained JSON lines in segments under `audit/`, appended by one writer thread that flushes a group at a time.
 
-    `append` returns when its record is on disk. Calls that arrive while a flush runs share the next one, so
-    concurrent calls pay one flush together. Several processes may write one file: each group is appended
-    whole under a lock.
+    `append` returns when its record is on disk and its head anchored. Calls that arrive while a flush runs share the
+    next one, so concurrent calls pay one flush together. Each process writes a segment of its own.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, anchors: Sequence[Anchor] = ()) -> None:
         self.folder = home / "audit"
+        self.anchors = tuple(anchors)
+        self._segment: Segment | None = None
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -53,8 +52,7 @@ class AuditLog:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record down. Raises EngineUnavailable where it cannot be flushed: the call must fail."""
-        line = json.dumps({"format": FORMAT, **record}, ensure_ascii=True, sort_keys=True, default=str)
-        entry = _Entry(line.encode() + b"\n", Future())
+        entry = _Entry(record, Future())
         with self._lock:
             if self._closed:
                 raise _sink_down("it is closed")
@@ -85,16 +83,20 @@ class AuditLog:
         if writer is not None:
             self._queue.put(None)
             writer.join()
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+        for anchor in self.anchors:
+            anchor.close()
 
     def _records_since(self, audit_id: str) -> Iterator[dict[str, Any]]:
         day = audit_id[2:10] if audit_id[:2] == "a-" and audit_id[2:10].isdigit() else "99999999"
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in segments(self.folder):
             if path.stem < day:
                 continue
-            with path.open("rb") as lines:
-                for line in lines:
-                    if line.endswith(b"\n") and audit_id.encode() in line:
-                        yield _record(path, line)
+            for line in lines_of(path):
+                if line.endswith(b"\n") and audit_id.encode() in line:
+                    yield parsed(line) or {}
 
     def _write_groups(self) -> None:
         while True:
@@ -114,10 +116,10 @@ class AuditLog:
 
     def _write(self, group: list[_Entry]) -> None:
         try:
-            self._append_durably(b"".join(entry.line for entry in group))
+            self._append_durably([entry.record for entry in group])
         except OSError as error:
             self.failing = True
-            failure = _sink_down(error.strerror or "it cannot be written")
+            failure = _sink_down(error.strerror or str(error) or "it cannot be written")
             for entry in group:
                 entry.written.set_exception(failure)
         else:
@@ -125,38 +127,20 @@ class AuditLog:
             for entry in group:
                 entry.written.set_result(None)
 
-    def _append_durably(self, lines: bytes) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self.folder / f"{datetime.now(UTC):%Y%m%d}.jsonl"
-        fresh = not path.exists()
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            start = os.lseek(descriptor, 0, os.SEEK_END)
-            if start and os.pread(descriptor, 1, start - 1) != b"\n":
-                lines = b"\n" + lines  # a writer was killed inside a line; what follows must stay readable
-            written = os.write(descriptor, lines)
-            if written != len(lines):
-                os.ftruncate(descriptor, start)
-                raise OSError(28, "No space left on device")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if fresh:
-            fsync_folder(self.folder)
+    def _append_durably(self, records: Sequence[Mapping[str, Any]]) -> None:
+        if self._segment is not None and self._segment.finished:
+            ended, self._segment = self._segment, None
+            ended.close(ended=True)
+            self._anchor(ended)
+        if self._segment is None:
+            self._segment = Segment.open(self.folder)
+        self._segment.append(records)
+        self._anchor(self._segment)
 
-
-def _record(path: Path, line: bytes) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return {}
-    if record.get("format", 0) > FORMAT:
-        raise NewerFormat(
-            f"{path} holds records of format {record['format']}; this version reads up to {FORMAT}.",
-            hint="Upgrade wellhead.",
-        )
-    return record
+    def _anchor(self, segment: Segment) -> None:
+        if segment.head is not None:
+            for anchor in self.anchors:
+                anchor.note(segment.head)
 
 
 def _sink_down(why: str) -> EngineUnavailable:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,20 +12,22 @@ from typing import Any
 
 import click
 
+from indexes.result_files import FORMATS, FileFormat
 from mcp_server.answer import Answer
 from mcp_server.client_config import CLIENTS, client_configuration
-from mcp_server.identity import DEFAULT_LIFETIME_SECONDS, SCOPES, TokenAuthority
+from mcp_server.identity import DEFAULT_LIFETIME_SECONDS, SCOPES, SQL, TokenAuthority
 from mcp_server.keys import token_keys
 from mcp_server.opening import open_service, serving_settings
+from mcp_server.query_output import print_numbers, write_numbers
 from mcp_server.serving import serve_http
 from mcp_server.session import Caller
 from mcp_server.stdio import serve_stdio
 from mcp_server.table import aligned_table
+from mcp_server.tool import Tool
+from mcp_server.tools.query_metrics import whole_query_tool
 from semantic_layer.door import Door
-from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
-from semantic_layer.principal import Principal
-from semantic_layer.settings import read_principal
-from semantic_layer.yaml_file import parse_yaml
+from semantic_layer.errors import InvalidArgument, Refused
+from semantic_layer.principal_form import principal_of_form
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 as_principal = click.option(
@@ -36,28 +40,9 @@ where = click.option("--where", metavar="JSON", help='A filter: {"field": "regio
 limit = click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 
 
-def principal_of_form(text: str, subject: str = "cli") -> Principal:
-    """The principal that `--as` names. Raises InvalidArgument with every mistake in it."""
-    problems: list[Problem] = []
-    try:
-        found = read_principal(parse_yaml(text, shown_as="--as"), problems=problems, subject=subject)
-    except InvalidWorkspace as invalid:
-        problems.extend(invalid.problems)
-        found = Principal(subject)
-    if problems:
-        said = " ".join(f"{problem.message} {problem.suggestion}".strip() for problem in problems)
-        raise InvalidArgument(
-            f"--as: {said}", hint="""Write '{"roles": ["analyst"], "attributes": {"regions": ["EU"]}}'."""
-        )
-    return found
-
-
 def ask(door: Door, tool: str, arguments: Mapping[str, Any], as_form: str | None, as_json: bool) -> None:
     """Call one tool, print its answer, and end with the exit code of a refusal or failure."""
-    principal = principal_of_form(as_form) if as_form else door.settings.cli
-    given = {name: value for name, value in arguments.items() if value not in (None, (), [])}
-    with open_service(door) as service:
-        answer = service.call(Caller(principal, "cli", "wellhead"), tool, given)
+    answer = called(door, tool, arguments, as_form)
     if as_json:
         click.echo(json.dumps(answer.to_json(), ensure_ascii=False))
         if answer.error is not None:
@@ -66,6 +51,27 @@ def ask(door: Door, tool: str, arguments: Mapping[str, Any], as_form: str | None
         raise answer.error
     else:
         print_answer(answer)
+
+
+def called(door: Door, tool: str | Tool, arguments: Mapping[str, Any], as_form: str | None) -> Answer:
+    """A tool's answer to the command line's principal: one of the server's by its name, or one that no list shows."""
+    principal = principal_of_form(as_form) if as_form else door.settings.cli
+    given = {name: value for name, value in arguments.items() if value not in (None, (), [])}
+    caller = Caller(principal, "cli", "wellhead")
+    with open_service(door) as service:
+        if isinstance(tool, Tool):
+            return service.answer(caller, tool, given)
+        if "response_format" in service.tools[tool].arguments.model_fields:
+            given["response_format"] = "detailed"  # a person scrolls; only models pay by the token
+        return service.call(caller, tool, given)
+
+
+def answered(door: Door, tool: str | Tool, arguments: Mapping[str, Any], as_form: str | None) -> Answer:
+    """As `called`; a refusal or failure is raised."""
+    answer = called(door, tool, arguments, as_form)
+    if answer.error is not None:
+        raise answer.error
+    return answer
 
 
 def print_answer(answer: Answer) -> None:
@@ -144,6 +150,9 @@ def search(
 @click.option("--order", multiple=True, help="Sort by a column; -name descends.")
 @limit
 @click.option("--saved-query", help="A saved query's name.")
+@click.option("--chart", is_flag=True, help="Draw a bar for each row.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Write all rows in this format.")
+@click.option("--into", metavar="FILE", help="Where --format writes; by default standard output.")
 @as_principal
 @as_json
 @click.pass_obj
@@ -159,15 +168,23 @@ def query(
     order: tuple[str, ...],
     limit: int | None,
     saved_query: str | None,
+    chart: bool,
+    form: FileFormat | None,
+    into: str | None,
     as_form: str | None,
     as_json: bool,
 ) -> None:
     """Ask for metrics, grouped and filtered.
 
+    Shown is a table, with the totals over all rows below a page and a sparkline for each series over time. Ends with
+    exit code 2 for a name or value that does not fit, 4 where the query is refused.
+
     \b
     Examples:
       wellhead query net_revenue --by region --grain year
+      wellhead query net_revenue --grain month --chart
       wellhead query orders returns --start 2025-01-01 --end 2026-01-01 --json
+      wellhead query net_revenue --by region --grain day --format parquet --into revenue.parquet
     """
     time = {"grain": grain, "start": start, "end": end, "zone": zone}
     asked = {
@@ -179,7 +196,16 @@ def query(
         "limit": limit,
         "saved_query": saved_query,
     }
-    ask(door, "query_metrics", asked, as_form, as_json)
+    if into and not form:
+        raise InvalidArgument("--into needs a format.", hint="Pass --format csv, arrow or parquet.")
+    if form:
+        tool = whole_query_tool(door.settings.reporting.time_zone)
+        write_numbers(answered(door, tool, asked, as_form), form, into)
+    elif as_json:
+        ask(door, "query_metrics", asked, as_form, as_json)
+    else:
+        found = answered(door, "query_metrics", asked, as_form)
+        print_numbers(found, chart=chart, width=shutil.get_terminal_size().columns)
 
 
 @click.command()
@@ -222,6 +248,30 @@ def lookup(
         "limit": limit,
     }
     ask(door, "lookup", asked, as_form, as_json)
+
+
+@click.command()
+@click.argument("statement")
+@limit
+@as_principal
+@as_json
+@click.pass_obj
+def sql(door: Door, statement: str, limit: int | None, as_form: str | None, as_json: bool) -> None:
+    """Run one SELECT over datasets, as far as your policy shows them (action and scope `sql`).
+
+    \b
+    Examples:
+      wellhead sql "select region, count(*) from orders.orders group by region"
+      wellhead sql "select * from orders.orders" --limit 5 --as '{"roles": ["analyst"], "scopes": ["read", "sql"]}'
+    """
+    principal = principal_of_form(as_form) if as_form else door.settings.cli
+    if SQL not in principal.scopes:
+        raise Refused(
+            "SQL needs the scope `sql`.",
+            rule="scope",
+            hint="Give the principal scopes: [read, sql], here or with --as.",
+        )
+    ask(door, "query_sql", {"sql": statement, "limit": limit}, as_form, as_json)
 
 
 @click.command()
@@ -306,7 +356,8 @@ def token(
     }
     principal = replace(principal_of_form(json.dumps(form), subject), client=client)
     url = audience or serving_settings(door).resource_url
-    issued = TokenAuthority(token_keys(door.home), url).issue(principal, lifetime_seconds=int(hours * 3_600))
+    authority = TokenAuthority(token_keys(door.home, os.environ), url)
+    issued = authority.issue(principal, lifetime_seconds=int(hours * 3_600))
     click.echo(
         json.dumps({"token": issued, "audience": url, "expires_in": int(hours * 3_600)}) if as_json else issued
     )
@@ -353,7 +404,7 @@ def serve(door: Door, address: str | None, public_url: str | None, no_worker: bo
             serve_stdio(service)
         return
     host, port = host_and_port(address, settings.host, settings.port)
-    settings = replace(settings, host=host, port=port, public_url=public_url or "")
+    settings = replace(settings, host=host, port=port, public_url=public_url or settings.public_url)
     with open_service(door, settings) as service:
         serve_http(service)
 

@@ -8,11 +8,11 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_server.keys import Keyring
+from indexes.keys import Keyring
 from semantic_layer.errors import InvalidArgument
 from semantic_layer.principal import Principal
 
@@ -33,9 +33,14 @@ class Question:
 class CursorSigner:
     """Writes and reads cursors, signed with HMAC-SHA256 cut to 16 bytes."""
 
-    def __init__(self, keys: Keyring, lifetime_seconds: int) -> None:
+    def __init__(self, keys: Keyring, lifetime_seconds: int, clock: Callable[[], float] = time.time) -> None:
         self._keys = keys
         self._lifetime_seconds = lifetime_seconds
+        self._clock = clock
+
+    def at(self, moment: float) -> CursorSigner:
+        """The same signer with its clock standing still, in seconds since 1970: for a call that is replayed."""
+        return CursorSigner(self._keys, self._lifetime_seconds, lambda: moment)
 
     def write(self, question: Question, offset: int) -> str:
         """The cursor for the page that starts at `offset`."""
@@ -45,7 +50,7 @@ class CursorSigner:
             "o": offset,
             "q": _asked_digest(question),
             "g": _generations_digest(question),
-            "x": int(time.time()) + self._lifetime_seconds,
+            "x": int(self._clock()) + self._lifetime_seconds,
         }
         body = _encode(json.dumps(note, separators=(",", ":")).encode())
         return f"{body}.{_encode(_sign(key.material, body))}"
@@ -59,7 +64,7 @@ class CursorSigner:
         note = self._verified(cursor)
         if not hmac.compare_digest(str(note["q"]), _asked_digest(question)):
             raise _foreign()
-        if int(note["x"]) < time.time() or note["g"] != _generations_digest(question):
+        if int(note["x"]) < self._clock() or note["g"] != _generations_digest(question):
             raise InvalidArgument(
                 "the cursor has expired: the data it pages through is no longer live.",
                 hint="Ask again without `cursor`.",
@@ -88,6 +93,8 @@ def principal_key(principal: Principal) -> str:
             "client": principal.client,
             "roles": sorted(principal.roles),
             "scopes": sorted(principal.scopes),
+            "tenant": principal.tenant,
+            "purposes": sorted(principal.purposes),
             "attributes": {name: repr(value) for name, value in principal.attributes.items()},
         }
     )

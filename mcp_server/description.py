@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from indexes.library import LiveGeneration
+from mcp_server.identity import SQL
+from mcp_server.metric_description import metric_definition
 from mcp_server.references import dataset_reference, metric_reference, product_reference
 from mcp_server.session import Session
 from semantic_layer.catalog import CatalogItem
 from semantic_layer.metric import Metric, SemanticModel
-from semantic_layer.plan.names import find, offered_names
-from semantic_layer.plan.world import Place, World
+from semantic_layer.plan.world import World
 from semantic_layer.policy import Action, DatasetGrant, Grant
 from semantic_layer.product import Column, DataProduct, Dataset
 
-ASKABLE = (Action.SEARCH, Action.METRIC, Action.LOOKUP)
+ASKABLE = (Action.SEARCH, Action.METRIC, Action.LOOKUP, Action.SQL)
 MAX_VALUES = 30
 
 
@@ -76,26 +76,9 @@ def _dataset(session: Session, product: str, dataset: Dataset, held: DatasetGran
 
 
 def _metric(session: Session, product: DataProduct, model: SemanticModel, metric: Metric) -> dict[str, Any]:
-    """Definition, owner, certification, dimensions. The formula is shown where every column below it is."""
+    """Definition, owner, certification, dimensions."""
     world = discoverable_world(session)
-    measures = list(model.measures_of(metric))
-    bases = [world.place(model.product, measure.dataset) for measure in measures]
-    seen = all(
-        base is not None and world.allowed(base, frozenset(column for _, column in measure.columns))
-        for base, measure in zip(bases, measures, strict=True)
-    )
-    return {
-        **_metric_head(product.name, metric),
-        "product": product.name,
-        "type": metric.kind,
-        "formula": metric.formula if seen else "",
-        "owner": metric.owner or product.owner,
-        "certified_by": metric.certification.by,
-        "synonyms": list(metric.synonyms),
-        "unsupported": metric.unsupported,
-        "time_zone": model.time_zone,
-        "dimensions": _dimensions(world, [base for base in bases if base is not None]),
-    }
+    return {**_metric_head(product.name, metric), **metric_definition(session, world, product, model, metric)}
 
 
 def _other(model: SemanticModel | None, item: CatalogItem) -> dict[str, Any]:
@@ -114,8 +97,12 @@ def _other(model: SemanticModel | None, item: CatalogItem) -> dict[str, Any]:
 
 
 def _actions(session: Session, product: str) -> list[str]:
+    """What the caller may ask of a product; SQL only where its token has the scope for it."""
     return [
-        action.value for action in ASKABLE if session.snapshot.grant(session.principal, product, action).allowed
+        action.value
+        for action in ASKABLE
+        if (action is not Action.SQL or SQL in session.principal.scopes)
+        and session.snapshot.grant(session.principal, product, action).allowed
     ]
 
 
@@ -154,23 +141,6 @@ def _column(column: Column, held: DatasetGrant) -> dict[str, Any]:
         "searched": column.is_text,
         "filterable": column.filterable and not masked,
         "values": [] if masked or column.sensitive else list(column.enum[:MAX_VALUES]),
-    }
-
-
-def _dimensions(world: World, bases: Sequence[Place]) -> list[dict[str, Any]]:
-    """What a query may group the metric by: the names that all its measures offer to this caller."""
-    offered = [offered_names(world, base) for base in bases]
-    common = [name for name in offered[0] if all(name in more for more in offered)] if offered else []
-    return [_filled(_dimension(world, bases[0], name)) for name in common]
-
-
-def _dimension(world: World, base: Place, name: str) -> dict[str, Any]:
-    found = find(world, base, name)[0].dimension
-    return {
-        "name": name,
-        "type": found.type.value if found.type else "",
-        "time": found.is_time,
-        "description": found.description,
     }
 
 

@@ -7,10 +7,11 @@ from starlette.responses import JSONResponse
 
 from indexes.library import Library
 from mcp_server.service import Service
-from semantic_layer.errors import WellheadError
+from mcp_server.stopping import Stopping
+from semantic_layer.errors import EngineUnavailable, WellheadError
 
 
-def health_routes(service: Service) -> APIRouter:
+def health_routes(service: Service, stopping: Stopping) -> APIRouter:
     """`/healthz` (the process answers) and `/readyz` (the newest edition is served and calls can be recorded)."""
     routes = APIRouter(tags=["health"])
 
@@ -20,7 +21,7 @@ def health_routes(service: Service) -> APIRouter:
 
     def readyz() -> JSONResponse:
         """200 where the newest edition is the one served, 503 with the reason's code where it is not."""
-        reasons = readiness(service)
+        reasons = [*readiness(service), *(["stopping"] if stopping.begun else [])]
         served = edition_served(service.library)
         body = {"status": "not ready" if reasons else "ready", "edition": served, "reasons": reasons}
         return JSONResponse(body, status_code=503 if reasons else 200)
@@ -36,6 +37,8 @@ def readiness(service: Service) -> list[str]:
     reasons = [failure.code] if failure is not None else []
     if not reasons and edition_served(service.library) == 0:
         reasons.append("nothing_published")
+    if not reasons and service.library.servers.failing:
+        reasons.append(EngineUnavailable.code)
     if service.audit.failing:
         reasons.append("audit_unavailable")
     return reasons

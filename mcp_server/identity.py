@@ -1,9 +1,11 @@
-"""Who is calling: signed development tokens become Principals; nothing else does."""
+"""Who is calling: what a verified credential says, and the signed development tokens of one workspace."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, cast
 
 import jwt
@@ -11,17 +13,26 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mcp.server.auth.provider import AccessToken
 
-from mcp_server.keys import Key, Keyring
+from indexes.keys import Key, Keyring
 from semantic_layer.errors import InvalidArgument, Unauthenticated
+from semantic_layer.identity_settings import SCOPES
 from semantic_layer.principal import ANONYMOUS, AttributeValue, Principal
 
 ISSUER = "wellhead-development"
 ALGORITHM = "EdDSA"
 MAX_TOKEN_CHARS = 8_192
 LEEWAY_SECONDS = 5
-READ, OPERATE = "read", "operate"
-SCOPES = (READ, OPERATE)
+READ, SQL, OPERATE, REQUEST = SCOPES
 DEFAULT_LIFETIME_SECONDS = 8 * 3_600
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A credential that holds: whom it names, until when (seconds since 1970), and who vouches for it."""
+
+    principal: Principal
+    expires_at: int
+    issuer: str
 
 
 class TokenAuthority:
@@ -43,34 +54,17 @@ class TokenAuthority:
         claims = {
             "iss": ISSUER,
             "aud": self.audience,
-            "sub": principal.subject,
             "iat": now,
             "exp": now + lifetime_seconds,
-            "client_id": principal.client or "development",
-            "scope": " ".join(sorted(principal.scopes)),
-            "roles": sorted(principal.roles),
-            "attributes": _plain(principal.attributes),
+            **_claims_of(replace(principal, client=principal.client or "development")),
         }
         key = self._keys.newest()
         return jwt.encode(claims, _private_key(key), algorithm=ALGORITHM, headers={"kid": key.id})
 
-    def verify(self, token: str) -> Principal:
-        """The principal a token names. Raises Unauthenticated with the reason, and never the token."""
-        return _principal(self._claims(token))
-
-    def access_token(self, token: str) -> AccessToken:
-        """The token as the MCP SDK carries it. Raises Unauthenticated."""
+    def verify(self, token: str) -> Verified:
+        """Whom a token names. Raises Unauthenticated with the reason, and never the token."""
         claims = self._claims(token)
-        principal = _principal(claims)
-        return AccessToken(
-            token="",
-            client_id=principal.client,
-            scopes=sorted(principal.scopes),
-            expires_at=int(claims["exp"]),
-            resource=self.audience,
-            subject=principal.subject,
-            claims={name: claims[name] for name in ("iss", "sub", "client_id", "scope", "roles", "attributes")},
-        )
+        return Verified(_principal(claims), int(claims["exp"]), ISSUER)
 
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARS:
@@ -97,23 +91,35 @@ class TokenAuthority:
             raise _unusable("it is malformed or its signature does not fit") from None
 
 
-class DevelopmentTokenVerifier:
-    """The SDK's TokenVerifier over a TokenAuthority: None for anything that does not verify."""
-
-    def __init__(self, authority: TokenAuthority) -> None:
-        self._authority = authority
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """The access token, or None where the credential is not usable."""
-        try:
-            return self._authority.access_token(token)
-        except Unauthenticated:
-            return None
+def access_token(verified: Verified, resource: str) -> AccessToken:
+    """A verified credential as the MCP SDK carries it through a request: our own claims, and never the token."""
+    principal = verified.principal
+    return AccessToken(
+        token="",
+        client_id=principal.client,
+        scopes=sorted(principal.scopes),
+        expires_at=verified.expires_at,
+        resource=resource,
+        subject=principal.subject,
+        claims={"iss": verified.issuer, **_claims_of(principal)},
+    )
 
 
 def principal_of(access: AccessToken | None) -> Principal:
     """The caller of an HTTP request: what its verified token says, or ANONYMOUS where it showed none."""
     return ANONYMOUS if access is None else _principal(access.claims or {})
+
+
+def _claims_of(principal: Principal) -> dict[str, Any]:
+    return {
+        "sub": principal.subject,
+        "client_id": principal.client,
+        "scope": " ".join(sorted(principal.scopes)),
+        "roles": sorted(principal.roles),
+        "attributes": _plain(principal.attributes),
+        "tenant": principal.tenant,
+        "purposes": sorted(principal.purposes),
+    }
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
@@ -124,6 +130,8 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
             attributes=_attributes(claims.get("attributes") or {}),
             client=str(claims.get("client_id", "")),
             scopes=frozenset(str(claims.get("scope", "")).split()),
+            tenant=str(claims.get("tenant", "")),
+            purposes=frozenset(_strings(claims.get("purposes", []), "purposes")),
         )
     except (InvalidArgument, KeyError):
         raise _unusable("its claims do not name a principal") from None
@@ -152,6 +160,7 @@ def _plain(attributes: Mapping[str, AttributeValue]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in attributes.items()}
 
 
+@lru_cache(maxsize=64)
 def _private_key(key: Key) -> Ed25519PrivateKey:
     loaded = load_pem_private_key(key.material, password=None)
     if not isinstance(loaded, Ed25519PrivateKey):

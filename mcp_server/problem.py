@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 from mcp_server.answer import Answer
-from semantic_layer.errors import UnknownName, WellheadError
+from semantic_layer.errors import LimitExceeded, UnknownName, WellheadError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
@@ -20,6 +20,7 @@ _STATUS: Mapping[str, int] = {
     "refused": 403,
     "unauthenticated": 401,
     "busy": 503,
+    "limit_exceeded": 429,
     "engine_unavailable": 503,
     "edition_conflict": 409,
     "deadline_exceeded": 504,
@@ -53,8 +54,10 @@ def problem_response(
     if error.hint:
         form["hint"] = error.hint
     sent = dict(headers or {})
-    if status == 503:
-        sent.setdefault("Retry-After", str(RETRY_SECONDS))
+    if status in (429, 503):
+        sent.setdefault(
+            "Retry-After", str(error.retry_after if isinstance(error, LimitExceeded) else RETRY_SECONDS)
+        )
     return JSONResponse({**form, **more}, status_code=status, headers=sent, media_type=MEDIA_TYPE)
 
 

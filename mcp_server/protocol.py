@@ -24,16 +24,20 @@ from mcp.types import (
     PaginatedRequestParams,
     ReadResourceRequestParams,
     ReadResourceResult,
+    ResourceLink,
     TextContent,
 )
 
 from mcp_server.answer import Answer
 from mcp_server.arguments import input_schema
 from mcp_server.completions import complete
+from mcp_server.progress import telling_progress
 from mcp_server.prompts import PROMPTS, write_prompt
 from mcp_server.resources import TEMPLATES, list_resources, read_resource
+from mcp_server.result_link import result_link
 from mcp_server.runner import CallRunner
 from mcp_server.session import Caller
+from mcp_server.tasks import JobsAsTasks
 from semantic_layer.errors import WellheadError
 
 INSTRUCTIONS = (
@@ -56,7 +60,7 @@ def build_server(runner: CallRunner, identify: Identify, version: str) -> Server
     handlers = Handlers(runner, identify)
     private = CacheHint(ttl_ms=_LIST_TTL_MS, scope="private")
     service = runner.service
-    return Server(
+    server = Server[Any](
         service.settings.name,
         title="Wellhead",
         version=version,
@@ -80,6 +84,8 @@ def build_server(runner: CallRunner, identify: Identify, version: str) -> Server
         on_get_prompt=handlers.get_prompt,
         on_completion=handlers.complete,
     )
+    JobsAsTasks(runner, identify).serve_on(server)
+    return server
 
 
 class Handlers:
@@ -96,13 +102,16 @@ class Handlers:
 
     async def call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
         """A tool's answer: short text beside structured content; refusals and failures are error results."""
-        answer = await self._runner.call(self._identify(ctx), params.name, params.arguments)
-        return tool_result(answer)
+        caller = self._identify(ctx)
+        async with telling_progress(ctx, self._runner.service.settings.deadline_seconds):
+            answer = await self._runner.call(caller, params.name, params.arguments)
+        link = result_link(self._runner.service, caller, params.name, params.arguments, answer)
+        return tool_result(answer, link)
 
     async def list_resources(self, ctx: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
         """The products, datasets and metrics that exist for the caller, page by page."""
         caller, cursor = self._identify(ctx), params.cursor if params else None
-        return await self._protocol_errors(lambda: list_resources(self._runner.service, caller, cursor))
+        return await self._protocol_errors(caller, lambda: list_resources(self._runner.service, caller, cursor))
 
     async def list_templates(
         self, ctx: Context, params: PaginatedRequestParams | None
@@ -113,7 +122,7 @@ class Handlers:
     async def read_resource(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         """What a reference names, decided again by the newest policy."""
         caller, uri = self._identify(ctx), str(params.uri)
-        return await self._protocol_errors(lambda: read_resource(self._runner.service, caller, uri))
+        return await self._protocol_errors(caller, lambda: read_resource(self._runner.service, caller, uri))
 
     async def list_prompts(self, ctx: Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
         """The prompts, the same for everybody."""
@@ -121,27 +130,28 @@ class Handlers:
 
     async def get_prompt(self, ctx: Context, params: GetPromptRequestParams) -> GetPromptResult:
         """A prompt filled in."""
-        return await self._protocol_errors(lambda: write_prompt(params.name, params.arguments))
+        caller = self._identify(ctx)
+        return await self._protocol_errors(caller, lambda: write_prompt(params.name, params.arguments))
 
     async def complete(self, ctx: Context, params: CompleteRequestParams) -> CompleteResult:
         """Names that begin as typed, from what the caller may discover."""
         caller, argument = self._identify(ctx), params.argument
         values = await self._protocol_errors(
-            lambda: complete(self._runner.service, caller, argument.name, argument.value)
+            caller, lambda: complete(self._runner.service, caller, argument.name, argument.value)
         )
         return CompleteResult(completion=Completion(values=values, has_more=False))
 
-    async def _protocol_errors(self, work: Callable[[], T]) -> T:
+    async def _protocol_errors(self, caller: Caller, work: Callable[[], T]) -> T:
         try:
-            return await self._runner.beside(work)
+            return await self._runner.beside(caller, work)
         except WellheadError as error:
             raise MCPError(INVALID_PARAMS, str(error), _error_data(error)) from None
 
 
-def tool_result(answer: Answer) -> CallToolResult:
-    """An answer as MCP carries it; retrieved text is fenced."""
+def tool_result(answer: Answer, link: ResourceLink | None = None) -> CallToolResult:
+    """An answer as MCP carries it; retrieved text is fenced, and a link leads to the whole of a page."""
     return CallToolResult(
-        content=[TextContent(type="text", text=answer.to_text())],
+        content=[TextContent(type="text", text=answer.to_text()), *([link] if link else [])],
         structured_content=answer.to_json(fenced=True),
         is_error=answer.status != "ok",
     )

@@ -1,4 +1,4 @@
-"""Looks for a new edition a few times a second and swaps to it; one that fails leaves the old one serving."""
+"""Swaps to a new edition as soon as the ledger tells of it, and looks for one itself a few times a second."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def refreshing(library: Library, every_seconds: float) -> AsyncGenerator[N
     async def loop() -> None:
         while True:
             await to_thread.run_sync(refresh, library)
-            await anyio.sleep(every_seconds)
+            await to_thread.run_sync(library.ledger.wait, every_seconds, abandon_on_cancel=True)
 
     async with anyio.create_task_group() as group:
         group.start_soon(loop)

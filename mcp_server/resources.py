@@ -16,6 +16,7 @@ from mcp.types import (
 from mcp_server.answer import Answer
 from mcp_server.answer_schema import ANSWER_SCHEMA
 from mcp_server.references import DOC
+from mcp_server.result_link import RESULT, read_result
 from mcp_server.service import Service
 from mcp_server.session import Caller
 from semantic_layer.errors import UnknownName
@@ -77,6 +78,8 @@ def read_resource(service: Service, caller: Caller, uri: str) -> ReadResourceRes
     """What a reference names, as the answer's JSON. Raises UnknownName for what does not exist for the caller."""
     if uri == SCHEMA_URI:
         return _json_result(uri, dict(ANSWER_SCHEMA))
+    if uri.startswith(RESULT):
+        return _json_result(uri, read_result(service, caller, uri).to_json(fenced=True))
     if uri.startswith("wellhead://"):
         raise UnknownName("resource", uri, [SCHEMA_URI])
     tool = "fetch" if uri.startswith(DOC) else "describe"

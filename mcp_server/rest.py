@@ -6,13 +6,14 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from mcp.server.auth.middleware.auth_context import get_access_token
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mcp_server.answer_schema import ANSWER_SCHEMA
 from mcp_server.arguments import input_schema
+from mcp_server.credentials import PURPOSE_HEADER
 from mcp_server.identity import principal_of
 from mcp_server.problem import MEDIA_TYPE, answer_problem, problem_response
 from mcp_server.runner import CallRunner
@@ -20,6 +21,7 @@ from mcp_server.session import Caller
 from mcp_server.tool import Tool
 from semantic_layer.errors import InvalidArgument
 
+PREFIX = "/api"
 _PROBLEM_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -50,6 +52,7 @@ _FAILURES = {
     "403": "Refused by policy; `rule` names it.",
     "404": "A name that does not exist for this caller.",
     "413": "The body is too large.",
+    "429": "One of the caller's own limits is used up; Retry-After says when to call again.",
     "500": "The server failed; the receipt's audit id finds the reason in its log.",
     "503": "Busy, or an engine does not answer; Retry-After says when to try again.",
     "504": "Past the deadline.",
@@ -61,8 +64,11 @@ class BodyTooLarge(InvalidArgument):
 
 
 def rest_routes(runner: CallRunner) -> APIRouter:
-    """One path a tool. Operator tools answer 404 to callers without their scope, as unknown names do."""
-    routes = APIRouter(prefix="/api")
+    """One path a tool, and one for every other name: a tool that the caller may not know answers as one that is not.
+
+    The OpenAPI document at /api/openapi.json holds the tools of the caller's scopes.
+    """
+    routes = APIRouter(prefix=PREFIX)
     for tool in runner.service.tools.values():
         routes.add_api_route(
             f"/tools/{tool.name}",
@@ -76,11 +82,29 @@ def rest_routes(runner: CallRunner) -> APIRouter:
             response_class=JSONResponse,
             openapi_extra=_openapi(tool),
         )
+    routes.add_api_route(
+        "/tools/{name}", _endpoint(runner), methods=["POST"], name="unknown", include_in_schema=False
+    )
+    routes.add_api_route("/openapi.json", _document(runner), methods=["GET"], include_in_schema=False)
     return routes
 
 
-def _endpoint(runner: CallRunner, name: str) -> Callable[[Request], Awaitable[Response]]:
+def _document(runner: CallRunner) -> Callable[[Request], Awaitable[Response]]:
+    async def document(request: Request) -> Response:
+        """The OpenAPI document of this caller's tools."""
+        app: FastAPI = request.app
+        known = {tool.name for tool in runner.service.tools_of(principal_of(get_access_token()))}
+        described = app.openapi()
+        hidden = {f"{PREFIX}/tools/{name}" for name in runner.service.tools if name not in known}
+        paths = {path: item for path, item in described["paths"].items() if path not in hidden}
+        return JSONResponse({**described, "paths": paths})
+
+    return document
+
+
+def _endpoint(runner: CallRunner, known: str = "") -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
+        name = known or str(request.path_params["name"])
         caller = Caller(principal_of(get_access_token()), "rest", request.headers.get("user-agent", ""))
         try:
             arguments = await _arguments(request, runner.service.settings.max_request_bytes)
@@ -136,7 +160,15 @@ def _openapi(tool: Tool) -> dict[str, Any]:
         code: {"description": words, "content": failure} for code, words in _FAILURES.items()
     }
     responses["200"] = {"description": "The answer.", "content": answer}
+    purpose = {
+        "name": PURPOSE_HEADER,
+        "in": "header",
+        "required": False,
+        "description": "Act for this one of the caller's purposes.",
+        "schema": {"type": "string", "maxLength": 100},
+    }
     return {
+        "parameters": [purpose],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": input_schema(tool.arguments)}},

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from indexes.duck.workers import Cancellation
+from indexes.cancellation import Cancellation, working_for
 from indexes.library import Library, Snapshot
 from mcp_server.answer import Answer, answer_of_error
 from mcp_server.arguments import parse_arguments
 from mcp_server.audit import AuditLog, new_audit_id
-from mcp_server.cursor import CursorSigner, principal_key
+from mcp_server.audit_record import MAX_NAME_CHARS, Basis, basis_of, record_of_call
+from mcp_server.budget import Budget, Spending
+from mcp_server.cursor import CursorSigner
+from mcp_server.identity_verifier import TokenVerifier
 from mcp_server.receipt import PolicyNote, Receipt
 from mcp_server.session import Caller, Deadline, Session
 from mcp_server.settings import ServingSettings
 from mcp_server.tool import Tool
+from mcp_server.tracing import call_span, note_answer
 from semantic_layer.errors import EngineUnavailable, InternalFailure, UnknownName, WellheadError
 from semantic_layer.principal import Principal
 
 log = logging.getLogger("wellhead.server")
 
-MAX_NAME_CHARS = 100
+Observer = Callable[[Caller, str, Answer], None]
+"""Hears of every call that was answered: who, which tool, and the answer."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a call reads that is asked again later: the edition of then, and the clock of then."""
+
+    snapshot: Snapshot
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,9 @@ class Service:
     audit: AuditLog
     cursors: CursorSigner
     tools: Mapping[str, Tool]
+    verifier: TokenVerifier
+    budget: Budget
+    observers: tuple[Observer, ...] = ()
 
     def tools_of(self, principal: Principal) -> list[Tool]:
         """The tools whose scope the caller holds, in a fixed order."""
@@ -60,9 +74,12 @@ class Service:
         known = {tool.name: tool for tool in self.tools_of(caller.principal)}
         tool = known.get(tool_name)
         if tool is None:
-            return self.refuse(
-                caller, tool_name, arguments, UnknownName("tool", tool_name[:MAX_NAME_CHARS], known)
-            )
+            unknown = UnknownName("tool", tool_name[:MAX_NAME_CHARS], known)
+            try:
+                self.budget.begin(caller.principal, 0.0)
+            except WellheadError as error:
+                return self.refuse(caller, tool_name, arguments, error)
+            return self.refuse(caller, tool_name, arguments, unknown)
         return self.answer(caller, tool, arguments, deadline=deadline, cancellation=cancellation)
 
     def answer(
@@ -73,21 +90,49 @@ class Service:
         *,
         deadline: Deadline | None = None,
         cancellation: Cancellation | None = None,
+        moment: Moment | None = None,
     ) -> Answer:
-        """As `call`, with a tool that no list needs to show."""
+        """As `call`, with a tool that no list needs to show, and where asked for as of an earlier moment."""
         started = time.perf_counter()
         asked = dict(arguments or {})
         deadline = deadline or Deadline.after(self.settings.deadline_seconds)
-        answer = self._answered(caller, tool, asked, deadline, cancellation or Cancellation())
+        with call_span(caller, tool.name) as span:
+            answer = self._paid(caller, tool, asked, deadline, cancellation or Cancellation(), started, moment)
+            note_answer(span, answer)
+        return answer
+
+    def _paid(
+        self,
+        caller: Caller,
+        tool: Tool,
+        asked: dict[str, Any],
+        deadline: Deadline,
+        cancellation: Cancellation,
+        started: float,
+        moment: Moment | None,
+    ) -> Answer:
+        try:
+            spending = self.budget.begin(caller.principal, deadline.remaining)
+        except WellheadError as error:
+            return self.refuse(caller, tool.name, asked, error)
+        answer, basis = self._answered(caller, tool, asked, deadline, cancellation, spending, moment)
         answer = answer.costing((time.perf_counter() - started) * 1_000)
-        return self._recorded(caller, tool.name, asked, answer)
+        return self._recorded(caller, tool.name, asked, self._settled(answer, spending), basis)
 
     def refuse(
         self, caller: Caller, tool_name: str, arguments: Mapping[str, Any] | None, error: WellheadError
     ) -> Answer:
         """The recorded answer of a call that was turned away before it ran (busy, out of time)."""
         answer = answer_of_error(error, Receipt(new_audit_id()))
-        return self._recorded(caller, tool_name, dict(arguments or {}), answer)
+        return self._recorded(caller, tool_name, dict(arguments or {}), answer, Basis())
+
+    def _settled(self, answer: Answer, spending: Spending) -> Answer:
+        """The answer, paid for; where its cost cannot be written down, a failure instead."""
+        try:
+            spending.end(answer.receipt.cost, max(len(answer.text), answer.receipt.cost.bytes))
+        except WellheadError as error:
+            return answer_of_error(error, answer.receipt)
+        return answer
 
     def _answered(
         self,
@@ -96,11 +141,13 @@ class Service:
         asked: dict[str, Any],
         deadline: Deadline,
         cancellation: Cancellation,
-    ) -> Answer:
-        bare = Receipt(new_audit_id())
+        spending: Spending,
+        moment: Moment | None,
+    ) -> tuple[Answer, Basis]:
+        bare, session = Receipt(new_audit_id()), None
         try:
             typed = parse_arguments(tool.arguments, asked)
-            with self._pinned(caller) as snapshot:
+            with contextlib.nullcontext(moment.snapshot) if moment else self._pinned(caller) as snapshot:
                 bare = _bare_receipt(bare.audit_id, snapshot)
                 session = Session(
                     caller,
@@ -111,16 +158,20 @@ class Service:
                     tool.name,
                     asked,
                     cancellation=cancellation,
+                    spending=spending,
+                    now=moment.now if moment else datetime.now(UTC),
                 )
-                return replace(tool.run(session, typed), fence=session.fence)
+                with working_for(cancellation):
+                    answer = replace(tool.run(session, typed), fence=session.fence)
         except WellheadError as error:
-            return answer_of_error(error, bare)
+            answer = answer_of_error(error, bare)
         except Exception:
             log.exception("call %s of tool %r failed", bare.audit_id, tool.name)
             failure = InternalFailure(
                 "the server made a mistake.", hint=f"Its log names it by audit id {bare.audit_id}."
             )
-            return answer_of_error(failure, bare)
+            answer = answer_of_error(failure, bare)
+        return answer, basis_of(session)
 
     @contextlib.contextmanager
     def _pinned(self, caller: Caller) -> Generator[Snapshot]:
@@ -138,11 +189,25 @@ class Service:
                 ) from None
             yield snapshot
 
-    def _recorded(self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer) -> Answer:
+    def _recorded(
+        self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer, basis: Basis
+    ) -> Answer:
+        answer = self._written(caller, tool_name, asked, answer, basis)
+        for observe in self.observers:
+            observe(caller, tool_name, answer)
+        return answer
+
+    def _written(
+        self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer, basis: Basis
+    ) -> Answer:
         try:
-            self.audit.append(_record(caller, tool_name, asked, answer))
+            self.audit.append(record_of_call(caller, tool_name, asked, answer, basis))
         except WellheadError as sink_down:
-            return answer_of_error(sink_down, Receipt(""))
+            if self.settings.audit.on_failure == "refuse":
+                return answer_of_error(sink_down, Receipt(""))
+            log.error("call %s of tool %r is not recorded: %s", answer.receipt.audit_id, tool_name, sink_down)
+            unchecked = (*answer.receipt.not_checked, "audit")
+            return replace(answer, receipt=replace(answer.receipt, not_checked=unchecked))
         return answer
 
 
@@ -150,32 +215,3 @@ def _bare_receipt(audit_id: str, snapshot: Snapshot) -> Receipt:
     """What a refusal or failure stands on: the edition and the policy that decided it."""
     edition = snapshot.edition
     return Receipt(audit_id, edition.number, as_of=edition.at, policy=PolicyNote(snapshot.policy_revision))
-
-
-def _record(caller: Caller, tool: str, asked: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
-    """What the audit log keeps of a call: digests and places, no argument's value and no data."""
-    asked_bytes = json.dumps(dict(asked), sort_keys=True, default=str).encode("utf-8", "surrogatepass")
-    receipt = answer.receipt
-    record: dict[str, Any] = {
-        "kind": "call",
-        "id": receipt.audit_id,
-        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "subject": caller.principal.subject,
-        "principal": principal_key(caller.principal),
-        "client": caller.client[:MAX_NAME_CHARS],
-        "transport": caller.transport,
-        "tool": tool[:MAX_NAME_CHARS],
-        "arguments_sha256": hashlib.sha256(asked_bytes).hexdigest(),
-        "status": answer.status,
-        "edition": receipt.edition,
-        "generations": receipt.generations,
-        "policy_revision": receipt.policy.revision,
-        "lineage": receipt.lineage,
-        "rows": receipt.cost.rows,
-        "bytes": receipt.cost.bytes,
-        "ms": receipt.cost.ms,
-        "result_sha256": answer.digest,
-    }
-    if answer.error is not None:
-        record["code"] = answer.error.code
-    return record

@@ -2,30 +2,99 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import signal
+import socket
 import sys
+import time
+from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from mcp_server.app import build_app
+from mcp_server.connection import PatientConnection
+from mcp_server.identity_metadata import require_safe_address
+from mcp_server.logs import log_to
+from mcp_server.metrics import exposing
 from mcp_server.service import Service
+from mcp_server.settings import ServingSettings
+from mcp_server.stopping import Stopping
+from mcp_server.tracing import export_traces
 
 GRACE_SECONDS = 5
+"""How long calls that run may take to end at a stop; after that they are answered that the server is stopping."""
+UNREADY_SECONDS = 0.5
+"""How long a server that was told to stop still answers `/readyz`, red, so that it is sent no more calls."""
+LAST_SECONDS = 2
+MOST_CONNECTIONS = 4_096
 
 
 def serve_http(service: Service) -> None:
-    """Serve on the settings' host and port; calls that run get GRACE_SECONDS to end at a stop."""
+    """Serve on the settings' host and port until a signal.
+
+    Raises InvalidArgument where tokens of an issuer would cross a network in the clear.
+    """
     settings = service.settings
+    require_safe_address(settings)
     print(
         f"MCP {settings.resource_url} · REST {settings.origin}/api · stop with Ctrl-C", file=sys.stderr, flush=True
     )
-    uvicorn.run(
-        build_app(service),
+    log_to(sys.stderr, settings.log)
+    export_traces(os.environ, settings.name)
+    app = build_app(service)
+    with contextlib.ExitStack() as stack:
+        if settings.metrics:
+            host, _, port = settings.metrics.rpartition(":")
+            stack.enter_context(exposing(app.state.metrics, host or "127.0.0.1", int(port)))
+        http_server(app, settings, app.state.stopping).run()
+
+
+def http_server(app: ASGIApp, settings: ServingSettings, stopping: Stopping) -> HttpServer:
+    """The server of an application, not yet running."""
+    config = uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
+        http=PatientConnection,
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS + LAST_SECONDS,
         timeout_keep_alive=30,
+        limit_concurrency=MOST_CONNECTIONS,
         h11_max_incomplete_event_size=64 * 1024,
+        lifespan="on",
     )
+    return HttpServer(config, stopping)
+
+
+class HttpServer(uvicorn.Server):
+    """Stops in order: first not ready, then no new connections, then an end to what still runs. Ends with code 0."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._stop_at = float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins a stop in order, the second stops at once."""
+        if self._stopping.begun:
+            self.should_exit = self.force_exit = True
+            return
+        self._stopping.begin()
+        self._stop_at = time.monotonic() + (UNREADY_SECONDS if sig == signal.SIGTERM else 0.0)
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or time.monotonic() >= self._stop_at
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.begin()
+        last = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._stopping.finish)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            last.cancel()

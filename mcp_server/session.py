@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal
 
-from indexes.duck.workers import Cancellation
+from indexes.cancellation import Cancellation
 from indexes.library import LiveGeneration, Snapshot
+from mcp_server.budget import Spending
 from mcp_server.cursor import CursorSigner, Question
 from mcp_server.fence import Fence
 from mcp_server.receipt import Cost, Cut, Receipt, policy_note, source_of
@@ -62,9 +63,12 @@ class Session:
     cursors: CursorSigner
     tool: str
     arguments: Mapping[str, Any]
+    spending: Spending
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     fence: Fence = field(default_factory=Fence)
     cancellation: Cancellation = field(default_factory=Cancellation)
+    granted: dict[str, str] = field(default_factory=dict[str, str])
+    """Why each product was read: the rules that allowed it, for the audit log."""
 
     @property
     def principal(self) -> Principal:
@@ -101,6 +105,10 @@ class Session:
         granted = self.snapshot.grants(self.principal, action)
         return {name: granted[name] for name in self.discoverable if granted[name].allowed}
 
+    def passages(self, products: Iterable[str]) -> int:
+        """How many passages these products hold."""
+        return sum(self.snapshot.generations[name].manifest.counts.get("chunks", 0) for name in products)
+
     def offset(self, cursor: str | None, products: Sequence[str]) -> int:
         """Where the asked page begins: 0 without a cursor. Raises InvalidArgument for one that does not fit."""
         return self.cursors.read(cursor, self._question(products)) if cursor else 0
@@ -127,6 +135,7 @@ class Session:
         notes: Sequence[str] = (),
     ) -> Receipt:
         """The receipt of an answer read under these grants. What nothing promises is `not_checked`."""
+        self.granted.update({name: grant.reason for name, grant in grants.items()})
         sources = tuple(
             source_of(self.snapshot.generations[name], self.now, live=cut == "live") for name in sorted(grants)
         )

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from semantic_layer.audit_settings import AuditSettings
+from semantic_layer.engine_settings import EngineSettings
+from semantic_layer.identity_settings import IdentitySettings
+from semantic_layer.limit_settings import LimitSettings
 from semantic_layer.principal import Principal
+from semantic_layer.settings import LedgerEngine, LogForm, PostgresSettings
+
+_ENGINES = EngineSettings()
+_IDENTITY = IdentitySettings()
+_LIMITS = LimitSettings()
+_AUDIT = AuditSettings()
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,9 @@ class ServingSettings:
     anonymous: bool = False
     stdio: Principal | None = None
     time_zone: str = "UTC"
+    ledger: LedgerEngine = "files"
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    engines: EngineSettings = _ENGINES
     deadline_seconds: float = 30.0
     concurrent_calls: int = 8
     waiting_calls: int = 64
@@ -30,6 +43,11 @@ class ServingSettings:
     refresh_seconds: float = 0.4
     cursor_seconds: int = 3_600
     worker_command: tuple[str, ...] = ()
+    metrics: str = ""
+    log: LogForm = "text"
+    identity: IdentitySettings = _IDENTITY
+    limits: LimitSettings = _LIMITS
+    audit: AuditSettings = _AUDIT
 
     @property
     def resource_url(self) -> str:

@@ -23,6 +23,8 @@ from semantic_layer.contract_form import conform
 from semantic_layer.contract_hints import DATASET, PRODUCT, SERVER, read_hints
 from semantic_layer.contract_quality import read_quality
 from semantic_layer.contract_references import read_references
+from semantic_layer.contract_sources import check_source
+from semantic_layer.environment import holds_password
 from semantic_layer.findings import Findings
 from semantic_layer.product import DataProduct, Dataset, DatasetKind, Server, ServiceLevel
 from semantic_layer.section import unknown_name
@@ -34,7 +36,6 @@ SUPPORTED = ("v3.0.0", "v3.0.1", "v3.0.2", "v3.1.0", "v3.2.0")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _TABLES = ("table", "view", "base table", "materialized view", "file")
-_SECRET = re.compile(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@")
 _OnError = Literal["stop", "set_aside"]
 
 
@@ -86,6 +87,7 @@ class _Reader:
             owner=owner_of(contract.team),
             tags=frozenset(contract.tags or ()),
             synonyms=hints.texts("synonyms"),
+            audit_arguments=hints.flag("audit_arguments", False),
             datasets=self.datasets(servers),
             servers=servers,
             service_levels=self.service_levels(),
@@ -125,7 +127,7 @@ class _Reader:
                 self.wrong(place, f"a server needs `{key}`.", "Write {server: files, type: local, path: data}.")
         hints = read_hints(place, SERVER, f"server {declared.server!r}", self.findings.problems)
         dsn = hints.text("dsn")
-        if _SECRET.search(dsn):
+        if holds_password(dsn):
             hints.wrong("`dsn` holds a password.", 'Keep it outside: dsn: "${WELLHEAD_POSTGRES_DSN}".', key="dsn")
         own = ("server", "type", "path", "format", "customProperties", "description", "roles", "id")
         options = {key: child.plain() for key, child in (place.mapping or {}).items() if key not in own}
@@ -134,7 +136,10 @@ class _Reader:
             type={"postgresql": "postgres"}.get(declared.type or "", declared.type or ""),
             path=declared.path or "",
             format=declared.format or "",
-            options={**options, **({"dsn": dsn} if dsn else {})},
+            options={
+                **options,
+                **_stated(dsn=dsn, role=hints.text("role"), timeout=hints.integer("timeout", low=1)),
+            },
             line=place.line,
         )
 
@@ -186,6 +191,8 @@ class _Reader:
             granularity=_stripped(schema.dataGranularityDescription),
             server=server,
             path=hints.text("path"),
+            query=hints.text("query"),
+            cursor=hints.text("cursor"),
             on_error=hints.choice("on_error", get_args(_OnError), "stop"),
             live=hints.flag("live"),
             deprecated=hints.text("deprecated") or ("deprecated" if schema.deprecated else ""),
@@ -193,6 +200,7 @@ class _Reader:
             token_vectors=hints.flag("token_vectors"),
             line=place.line,
         )
+        check_source(dataset, servers, hints)
         if not columns:
             self.wrong(place, f"the dataset {name!r} has no `properties`.", "List its columns.")
         if dataset.live and not dataset.key:
@@ -254,6 +262,10 @@ _EXAMPLES: Mapping[str, str] = {
     "version": '"1.0.0"',
     "status": "active",
 }
+
+
+def _stated(**hints: str | int) -> dict[str, str | int]:
+    return {name: value for name, value in hints.items() if value}
 
 
 def columns_of(dataset: Dataset) -> tuple[str, ...]:

@@ -9,12 +9,15 @@ from semantic_layer.section import Section
 from semantic_layer.yaml_file import Node
 
 PROPERTY = "wellhead"
-PRODUCT = ("synonyms",)
-SERVER = ("dsn",)
+APPROVED = "approved_texts"
+PRODUCT = ("synonyms", "audit_arguments", APPROVED)
+SERVER = ("dsn", "role", "timeout")
 RELATIONSHIP = ("severity",)
 DATASET = (
     "server",
     "path",
+    "query",
+    "cursor",
     "on_error",
     "live",
     "deprecated",

@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from semantic_layer.errors import InvalidArgument
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PASSWORD = re.compile(r"://[^/@\s:]*:(?!\$\{)[^/@\s]+@|(?:^|\s)password\s*=\s*(?!\$\{)\S")
 
 
 def variables_in(text: str) -> tuple[str, ...]:
     """The names of the variables that a text refers to, in order."""
     return tuple(_REFERENCE.findall(text))
+
+
+def holds_password(text: str) -> bool:
+    """Whether a connection string holds a password itself, and not as `${NAME}`."""
+    return _PASSWORD.search(text) is not None
 
 
 def filled(text: str, environment: Mapping[str, str], *, where: str) -> str:

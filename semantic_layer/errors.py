@@ -114,6 +114,17 @@ class Busy(WellheadError):
     retryable = True
 
 
+class LimitExceeded(WellheadError):
+    """A caller used up one of its own limits. `retry_after` is in how many whole seconds it may call again."""
+
+    code = "limit_exceeded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: int = 1, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class EditionConflict(WellheadError):
     """The ledger moved between reading and publishing; nothing was changed."""
 
@@ -146,6 +157,13 @@ class GateFailed(WellheadError):
 
     code = "gate_failed"
     exit_code = 6
+
+
+class AuditBroken(WellheadError):
+    """The audit log is not as it was written: something of it was edited, deleted, reordered or cut off."""
+
+    code = "audit_broken"
+    exit_code = 7
 
 
 class OutOfSpace(WellheadError):

@@ -1,4 +1,4 @@
-"""Looks through the texts of a product that agents will read: hidden characters stop, instructions warn.
+"""Looks through the texts of a product that agents will read: hidden characters and instructions stop it.
 
 A description is attack surface: it reaches a model as if its owner had said it. Bidirectional controls are those
 of "Trojan Source" (CVE-2021-42574); the tag block U+E0000 and variation selectors carry text that nobody sees.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
+from semantic_layer.contract_hints import APPROVED, PRODUCT, read_hints
 from semantic_layer.findings import Findings
 from semantic_layer.yaml_file import Node
 
@@ -33,18 +34,34 @@ _INSTRUCTION = re.compile(
 )
 
 
-def lint(node: Node, findings: Findings) -> None:
-    """Look through every text of a file: a hidden character is a problem, an instruction to an agent a warning."""
+def lint(node: Node, findings: Findings, approved: Collection[str] = ()) -> None:
+    """Look through every text of a file: a hidden character is a problem, and so is an instruction to an agent
+    that is not `approved` (by `text_mark`): a text that changes must be approved anew.
+    """
     for place, text in _texts(node):
         hidden = hidden_characters(text)
         if hidden:
             named = ", ".join(dict.fromkeys(_named(char) for char in hidden))
             findings.problems.append(place.problem(f"the text holds hidden characters ({named}).", "Remove them."))
         found = _INSTRUCTION.search(text)
-        if found:
+        if found and text_mark(text) not in approved:
             said = " ".join(found[0].split())[:60]
             message = f"the text reads like an instruction to an agent: {said!r}."
-            findings.warnings.append(place.problem(message, "Describe the data; agents read this as fact."))
+            step = (
+                f"Describe the data. If it is right, list {text_mark(text)} in the contract's `{APPROVED}` hint."
+            )
+            findings.problems.append(place.problem(message, step))
+
+
+def text_mark(text: str) -> str:
+    """How an approval names a text: the first 12 digits of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def approved_texts(contract: Node) -> frozenset[str]:
+    """The marks of texts that the contract's `approved_texts` hint lets pass."""
+    listed = read_hints(contract, PRODUCT, "the contract", []).node.get(APPROVED)
+    return frozenset(str(item.value) for item in (listed.items if listed else None) or ())
 
 
 def hidden_characters(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The one internal metric model, which every kind of semantic file is read into.
 
 SQL in it is canonical: DuckDB's dialect, every name quoted, every column written `"dataset"."column"`. It was
-parsed through an allow-list at load, so nothing here is text that a caller could have brought.
+parsed through an allow-list at load, so nothing here is text that a caller could have brought. `kept` is what a
+file says beyond the model (unknown keys, other vendors' extensions), so that writing the file again loses nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Grain(StrEnum):
 
 
 class Aggregation(StrEnum):
-    """How rows become one number. NULL values are left out; a percentile is exact."""
+    """How rows become one number. NULL values are left out; a percentile is exact unless its measure says otherwise."""
 
     SUM = "sum"
     COUNT = "count"
@@ -72,8 +73,9 @@ class NonAdditive:
 class Measure:
     """An aggregate over the rows of one dataset: its own grain. `columns` are (dataset, column) pairs it reads.
 
-    `root` is set where a metric's formula spans datasets: the rows of `dataset` that count are those which rows of
-    `root` belong to, each once. `default_time` is "dataset.dimension", or empty for the dataset's own.
+    `approximate` lets an engine estimate a continuous percentile where it can. `root` is set where a metric's formula
+    spans datasets: the rows of `dataset` that count are those which rows of `root` belong to, each once.
+    `default_time` is "dataset.dimension", or empty for the dataset's own.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Measure:
     columns: frozenset[tuple[str, str]]
     percentile: float = 0.5
     discrete: bool = False
+    approximate: bool = False
     root: str = ""
     default_time: str = ""
     non_additive: NonAdditive | None = None
@@ -112,6 +115,7 @@ class Dimension:
     synonyms: tuple[str, ...] = ()
     unit: str = ""
     line: int = 0
+    kept: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     @property
     def truncatable(self) -> bool:
@@ -123,7 +127,8 @@ class Dimension:
 class SemanticDataset:
     """A table with a meaning. `product` and `table` say which data it reads; `key` are physical columns.
 
-    `validity` names the (start, end) dimensions of rows that hold for a time only.
+    `validity` names the (start, end) dimensions of rows that hold for a time only; `partitions` the dimensions whose
+    every value is a whole copy of the rows, so that keys are unique within one only.
     """
 
     name: str
@@ -136,13 +141,22 @@ class SemanticDataset:
     default_time: str = ""
     primary_entity: str = ""
     validity: tuple[str, str] | None = None
+    partitions: tuple[str, ...] = ()
     description: str = ""
     synonyms: tuple[str, ...] = ()
     line: int = 0
+    kept: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     def dimension(self, name: str) -> Dimension | None:
         """The dimension of that name, or None."""
         return next((dimension for dimension in self.dimensions if dimension.name == name), None)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What a query may call its own rows by: the dataset, or an entity whose key never repeats in it."""
+        keys = {frozenset(key) for key in (self.key, *self.unique_keys) if key}
+        entities = frozenset(one.entity for one in self.dimensions if one.entity and one.columns in keys)
+        return (entities | {self.name, self.primary_entity}) - {""}
 
     def measure(self, name: str) -> Measure | None:
         """The measure of that name, or None."""
@@ -154,7 +168,8 @@ class Relationship:
     """Many rows of one dataset belong to at most one row of another.
 
     A dataset is named as in the model, or `product.dataset` in another product. The keys are canonical SQL over
-    the dataset of their side, in the same order.
+    the dataset of their side, in the same order. `partitions` are those of the one side that the many side has not:
+    the hop is taken only on ways with a dataset that has them, whose partition is then the one meant.
     """
 
     name: str
@@ -162,16 +177,84 @@ class Relationship:
     to_dataset: str
     from_keys: tuple[str, ...]
     to_keys: tuple[str, ...]
+    partitions: tuple[str, ...] = ()
     line: int = 0
+    kept: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+
+@dataclass(frozen=True)
+class CustomGrain:
+    """A period of a company's own calendar: `column` of the spine's table says which one each of its rows is in."""
+
+    name: str
+    column: str
+
+
+@dataclass(frozen=True)
+class TimeSpine:
+    """A table with one row for each period of `grain`, beginning at `column`, whether there are facts in it or not.
+
+    Cumulative metrics, offsets and empty periods are joined to it. Days and coarser are days of the reporting zone's
+    calendar, finer ones instants in UTC.
+    """
+
+    product: str
+    table: str
+    column: str
+    grain: Grain
+    custom_grains: tuple[CustomGrain, ...] = ()
 
 
 @dataclass(frozen=True)
 class Offset:
-    """A shift to an earlier period: `count` periods of `grain`, or to the period's own beginning (`to_grain`)."""
+    """A shift to an earlier period: `count` periods of `grain`, or to the period's own beginning (`to_grain`).
+
+    With `custom`, the name of a custom grain, `count` is of its periods and `grain` is its time spine's.
+    """
 
     grain: Grain
     count: int = 0
     to_grain: bool = False
+    custom: str = ""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A length of time: `count` periods of `grain`."""
+
+    count: int
+    grain: Grain
+
+
+@dataclass(frozen=True)
+class Cumulative:
+    """What a cumulative metric adds up at a moment: all before it, the `window` up to it, or the period to date.
+
+    Asked for by a coarser grain than it is kept at, a period shows its first or last value, or their average.
+    `leaves_out_current` keeps the current period itself out of the window, as Databricks' trailing windows do. Asked
+    for without a time, all before it is the total over all rows and a window or period is refused; with `needs_time` so
+    is the total, since it would be the last period's value to whoever wrote it.
+    """
+
+    window: Window | None = None
+    grain_to_date: Grain | None = None
+    period_aggregation: Literal["first", "last", "average"] = "first"
+    leaves_out_current: bool = False
+    needs_time: bool = False
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How the events of a conversion metric meet: its inputs are `base`, the opportunities, and `conversion`.
+
+    Each conversion belongs to the last opportunity of the same `entity` before it, no longer before than `window`, and
+    with equal `constant_properties`, pairs of a dimension or entity of the base and one of the conversion.
+    """
+
+    entity: str
+    calculation: Literal["conversion_rate", "conversions"] = "conversion_rate"
+    window: Window | None = None
+    constant_properties: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,11 +276,12 @@ class MetricInput:
 
 @dataclass(frozen=True)
 class Certification:
-    """Who stands behind a metric. `proposed` until a named person certifies it."""
+    """Who stands behind a metric, at the exact content that `sha256` names. `proposed` until a person certifies it."""
 
     state: Literal["proposed", "certified"] = "proposed"
     by: str = ""
     at: str = ""
+    sha256: str = ""
 
 
 MetricKind = Literal["simple", "ratio", "derived", "cumulative", "conversion"]
@@ -208,9 +292,11 @@ class Metric:
     """A number with a name.
 
     simple: its one input, a measure · ratio: `expression` divides two inputs · derived: `expression` over inputs ·
-    cumulative and conversion: their parameters stay in `parameters`. `filter` names fields as "dataset.field" or
-    as a query does; `formula` is the expression as its author wrote it. `unsupported` says why a metric that was
-    read cannot be computed yet; it is refused by that name.
+    cumulative: one input, a measure or a simple metric, and `cumulative` · conversion: two, and `conversion`.
+    `filter` names fields as "dataset.field" or as a query does; `bookings by listing` is the value of the metric
+    bookings for the row's listing. `default_grain` names the grain of `metric_time` where a query does not, empty for
+    the finest. `formula` is the expression as its author wrote it; `parameters` what else the file says of it.
+    `unsupported` says why a metric that was read cannot be computed; it is refused by that name.
     """
 
     name: str
@@ -226,8 +312,12 @@ class Metric:
     certification: Certification = Certification()
     formula: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    cumulative: Cumulative | None = None
+    conversion: Conversion | None = None
+    default_grain: str = ""
     unsupported: str = ""
     line: int = 0
+    kept: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     @property
     def certified(self) -> bool:
@@ -259,11 +349,13 @@ class SemanticModel:
     relationships: tuple[Relationship, ...] = ()
     metrics: tuple[Metric, ...] = ()
     saved_queries: tuple[SavedQuery, ...] = ()
+    time_spines: tuple[TimeSpine, ...] = ()
     time_zone: str = ""
     fiscal_year_start_month: int = 0
     description: str = ""
     instructions: str = ""
     file: str = ""
+    kept: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     def dataset(self, name: str) -> SemanticDataset | None:
         """The dataset of that name, or None."""
@@ -284,3 +376,8 @@ class SemanticModel:
                 yield given.measure
             elif (below := self.metric(given.metric)) is not None:
                 yield from self.measures_of(below)
+
+
+def quoted(*parts: str) -> str:
+    """A name of several parts as canonical SQL."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from semantic_layer.errors import InvalidFilter, Refused, UnknownName
+from semantic_layer.mask import STRICTEST_FIRST, Mask
 from semantic_layer.predicate import FALSE, TRUE, Predicate, all_of, any_of, bind, negation, resolve
 from semantic_layer.principal import Principal
 from semantic_layer.product import Column, DataProduct, Dataset
@@ -25,32 +25,6 @@ class Action(StrEnum):
     LOOKUP = "lookup"
     SQL = "sql"
     OPERATE = "operate"
-
-
-MaskKind = Literal["null", "hash", "last4", "redact", "constant"]
-_STRICTNESS: tuple[MaskKind, ...] = ("null", "constant", "redact", "hash", "last4")
-
-
-@dataclass(frozen=True)
-class Mask:
-    """How a value is shown instead of itself."""
-
-    kind: MaskKind
-    constant: Any = None
-
-    def apply(self, value: Any) -> Any:
-        """The masked value; NULL stays NULL. `hash` is the first 12 hex digits of SHA-256 of the text form."""
-        if self.kind == "null" or value is None:
-            return None
-        match self.kind:
-            case "hash":
-                return hashlib.sha256(str(value).encode()).hexdigest()[:12]
-            case "last4":
-                return "•••" + str(value)[-4:] if len(str(value)) > 4 else "•••"
-            case "redact":
-                return "[redacted]"
-            case _:
-                return self.constant
 
 
 @dataclass(frozen=True)
@@ -85,6 +59,8 @@ class ColumnChoice:
 class Rule:
     """One line of a policy. `rows` may hold principal attributes; a missing one makes the rule deny.
 
+    `purposes` and `tenants`, where given, narrow it to callers who act for one of these purposes or tenants.
+
     A deny rule without `rows` denies its columns and metrics everywhere. One with `rows` denies those rows whole,
     or, where it names columns, only their cells in those rows.
     """
@@ -99,10 +75,24 @@ class Rule:
     rows: Predicate = TRUE
     metrics: frozenset[str] = frozenset({EVERY})
     line: int = 0
+    purposes: frozenset[str] = frozenset()
+    tenants: frozenset[str] = frozenset()
 
     def applies(self, principal: Principal, action: Action) -> bool:
         """Whether the rule speaks of this caller doing this."""
-        return action in self.actions and (EVERY in self.roles or bool(self.roles & principal.roles))
+        return not self.misses(principal, action)
+
+    def misses(self, principal: Principal, action: Action) -> str:
+        """Why the rule does not speak of this caller doing this; empty where it does."""
+        if action not in self.actions:
+            return f"is not about {action.value}"
+        if EVERY not in self.roles and not self.roles & principal.roles:
+            return "needs the role " + " or ".join(sorted(self.roles))
+        if self.tenants and principal.tenant not in self.tenants:
+            return "is for another tenant"
+        if self.purposes and not self.purposes & principal.purposes:
+            return "needs the purpose " + " or ".join(sorted(self.purposes))
+        return ""
 
     def speaks_of(self, dataset: str) -> bool:
         """Whether the rule is about this dataset."""
@@ -122,6 +112,21 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     restricts_facts: bool = True
     minimum_group_size: int = 0
+
+    @property
+    def hashes(self) -> bool:
+        """Whether any value is shown as a hash, for which the workspace's key is needed."""
+        return any(mask.kind == "hash" for rule in self.rules for mask in rule.masks.values())
+
+    def keyed(self, key: bytes) -> Policy:
+        """The policy with the workspace's key in its hash masks."""
+        return replace(
+            self,
+            rules=tuple(
+                replace(rule, masks={name: mask.keyed(key) for name, mask in rule.masks.items()})
+                for rule in self.rules
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ def _masking(column: str, allowances: Sequence[Allowance]) -> Masking:
     rules which no single rule shows together.
     """
     hiding = [a for a in allowances if column not in a.columns]
-    strictest = min((a.masks[column] for a in hiding), key=lambda mask: _STRICTNESS.index(mask.kind))
+    strictest = min((a.masks[column] for a in hiding), key=lambda mask: STRICTEST_FIRST.index(mask.kind))
     plain: list[Predicate] = []
     for number, allowance in enumerate(allowances):
         if column in allowance.columns:
@@ -287,7 +292,8 @@ def decide(
 ) -> Grant:
     """The grant for this caller, product and action. Deny by default: no policy, no rule, no rows.
 
-    A policy that names a column the product did not seal denies the whole product and says to re-ingest.
+    A policy that names a column the product did not seal denies the whole product and says to re-ingest. Where a
+    rule's row filter fits some of the datasets it speaks of, it shows nothing of the others.
     """
     empty = Grant(product.name, action, principal, policy_revision, {}, frozenset(), "no rule allows it")
     if policy is None:
@@ -303,8 +309,7 @@ def decide(
     allowing = [rule for rule in speaking if resolve(rule.rows, principal) is not None]
     denying = [rule for rule in rules if rule.effect == "deny"]
     if not allowing:
-        lacking = f"{speaking[0].name} needs an attribute that the caller lacks" if speaking else ""
-        return replace(empty, reason=lacking or empty.reason)
+        return replace(empty, reason=_lacking(policy, principal, action) or empty.reason)
     grants = [_dataset_grant(allowing, denying, dataset, principal) for dataset in product.datasets]
     return Grant(
         product=product.name,
@@ -320,12 +325,25 @@ def decide(
     )
 
 
+def _lacking(policy: Policy, principal: Principal, action: Action) -> str:
+    """What the first rule that nearly allows it would need of the caller: an attribute or a purpose."""
+    for rule in policy.rules:
+        if rule.effect == "deny":
+            continue
+        missed = rule.misses(principal, action)
+        if not missed:
+            return f"{rule.name} needs an attribute that the caller lacks"
+        if rule.applies(replace(principal, purposes=rule.purposes), action):
+            return f"{rule.name} {missed}"
+    return ""
+
+
 def _union(names: Iterable[frozenset[str]]) -> frozenset[str]:
     return frozenset[str]().union(*names)
 
 
 def _check_fits(policy: Policy, product: DataProduct) -> None:
-    """Raises where a rule names a dataset or column that was not sealed, or filters by one not carried."""
+    """Raises where a rule names a dataset or column that was not sealed, or filters by what no dataset carries."""
     datasets = {dataset.name: dataset for dataset in product.datasets}
     for rule in policy.rules:
         for name in rule.datasets - {EVERY, *datasets}:
@@ -334,9 +352,22 @@ def _check_fits(policy: Policy, product: DataProduct) -> None:
         columns = {column.name for dataset in spoken for column in dataset.columns}
         for name in rule.named_columns - columns:
             raise UnknownName("column", name)
-        if rule.rows != TRUE:
-            for dataset in spoken:
-                bind(rule.rows, {column.name: column for column in dataset.columns if column.carried})
+        misfits = [misfit for dataset in spoken if (misfit := _misfit(rule, dataset)) is not None]
+        if spoken and len(misfits) == len(spoken):
+            raise misfits[0]
+
+
+def _misfit(rule: Rule, dataset: Dataset) -> UnknownName | InvalidFilter | None:
+    """Why the rule's rows cannot be told apart in this dataset; None where they can."""
+    try:
+        bind(rule.rows, _carried(dataset))
+    except (UnknownName, InvalidFilter) as misfit:
+        return misfit
+    return None
+
+
+def _carried(dataset: Dataset) -> dict[str, Column]:
+    return {column.name: column for column in dataset.columns if column.carried}
 
 
 def _dataset_grant(
@@ -345,40 +376,37 @@ def _dataset_grant(
     columns = {column.name: column for column in dataset.columns}
     allowances: list[Allowance] = []
     for rule in allowing:
-        rows = _rows_of(rule, columns, principal) if rule.speaks_of(dataset.name) else None
+        rows = _rows_of(rule, dataset, principal) if rule.speaks_of(dataset.name) else None
         if rows is not None:
             masks = {name: mask for name, mask in rule.masks.items() if name in columns}
             covered = frozenset(name for name, column in columns.items() if rule.columns.covers(column))
             allowances.append(Allowance(rule.name, covered - frozenset(masks), masks, rows, rule.metrics))
     for rule in denying:
         if rule.speaks_of(dataset.name):
-            allowances = [
-                kept for allowance in allowances for kept in _denied(allowance, rule, columns, principal)
-            ]
+            allowances = [kept for one in allowances for kept in _denied(one, rule, dataset, principal)]
     return DatasetGrant(dataset.name, tuple(one for one in dict.fromkeys(allowances) if one.rows != FALSE))
 
 
-def _rows_of(rule: Rule, columns: Mapping[str, Column], principal: Principal) -> Predicate | None:
-    """The rule's rows for this caller; None where an attribute is missing or does not fit its column."""
+def _rows_of(rule: Rule, dataset: Dataset, principal: Principal) -> Predicate | None:
+    """The rule's rows for this caller; None where an attribute is missing or the filter does not fit the dataset."""
     resolved = resolve(rule.rows, principal)
     try:
-        return None if resolved is None else bind(resolved, columns)
-    except InvalidFilter:
+        return None if resolved is None else bind(resolved, _carried(dataset))
+    except (InvalidFilter, UnknownName):
         return None
 
 
-def _denied(
-    allowance: Allowance, rule: Rule, columns: Mapping[str, Column], principal: Principal
-) -> Iterable[Allowance]:
-    """What a deny rule leaves of an allowance. A rule whose attribute is missing denies in every row."""
+def _denied(allowance: Allowance, rule: Rule, dataset: Dataset, principal: Principal) -> Iterable[Allowance]:
+    """What a deny rule leaves of an allowance. One whose attribute is missing or whose filter does not fit denies
+    in every row."""
     names_columns = rule.columns.anything
-    denied = frozenset(name for name, column in columns.items() if rule.columns.covers(column))
+    denied = frozenset(column.name for column in dataset.columns if rule.columns.covers(column))
     touched = rule.columns.everything or bool(denied & (allowance.columns | frozenset(allowance.masks)))
     if (rule.rows == TRUE and not names_columns) or (names_columns and not touched):
         yield allowance
         return
     if rule.rows != TRUE:
-        rows = _rows_of(rule, columns, principal)
+        rows = _rows_of(rule, dataset, principal)
         yield replace(allowance, rows=all_of(allowance.rows, negation(TRUE if rows is None else rows)))
     kept = allowance.without(denied)
     if names_columns and (kept.columns or kept.masks):

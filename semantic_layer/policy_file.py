@@ -6,19 +6,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from semantic_layer.errors import InvalidArgument, InvalidFilter, NewerFormat, UnknownName
+from semantic_layer.errors import InvalidArgument, InvalidFilter, NewerFormat, Problem, UnknownName
 from semantic_layer.filter_form import filter_form, parse_filter
 from semantic_layer.findings import Findings
-from semantic_layer.policy import EVERY, Action, ColumnChoice, Mask, MaskKind, Policy, Rule
+from semantic_layer.mask import Mask, MaskKind
+from semantic_layer.policy import EVERY, Action, ColumnChoice, Policy, Rule
 from semantic_layer.predicate import TRUE, Predicate, bind
-from semantic_layer.product import DataProduct, Dataset
+from semantic_layer.product import Column, DataProduct, Dataset
 from semantic_layer.section import Section, unknown_name
 from semantic_layer.yaml_file import Node
 
-FORMAT = 1
+VERSION = 1
+"""The version of policy.yaml."""
+FORMAT = 2
+"""The format of a policy in the ledger: 2 added purposes and tenants, which an older server must not overlook."""
 NO_COLUMNS = ColumnChoice(names=frozenset())
-_KEYS = ("version", "rules", "restricts_facts", "minimum_group_size")
-_RULE = ("name", "effect", "roles", "actions", "datasets", "columns", "mask", "rows", "metrics")
+_KEYS = ("version", "rules", "restricts_facts", "minimum_group_size", "cases")
+_RULE = (
+    "name", "effect", "roles", "tenants", "purposes", "actions", "datasets", "columns", "mask", "rows", "metrics"
+)  # fmt: skip
 _COLUMNS = ("except", "classification", "tags")
 _Effect = Literal["allow", "deny"]
 
@@ -27,14 +33,15 @@ def read_policy(node: Node, *, product: DataProduct, metrics: Iterable[str] | No
     """A product's policy, held against its contract and the names of its metrics.
 
     `metrics` is None where they could not be read, and is then not checked. Every mistake is added to `findings`:
-    unknown keys, roles left out, names that do not exist, filters that do not fit a dataset they speak of.
+    unknown keys, roles left out, names that do not exist, filters that do not fit a dataset they speak of. Where a
+    rule for all datasets fits only some, a warning names those that it shows nothing of. `cases` are read elsewhere.
     """
     top = Section(node, _KEYS, "policy.yaml", findings.problems)
     top.required("version", "rules")
-    version = top.integer("version", FORMAT)
-    if version != FORMAT:
-        top.wrong(f"version {version} is not read here.", f"Write version: {FORMAT}.", key="version")
-    reader = _Reader(product, None if metrics is None else tuple(metrics))
+    version = top.integer("version", VERSION)
+    if version != VERSION:
+        top.wrong(f"version {version} is not read here.", f"Write version: {VERSION}.", key="version")
+    reader = _Reader(product, None if metrics is None else tuple(metrics), findings)
     sections = top.sections("rules", _RULE, "a rule")
     rules = tuple(reader.rule(section, number) for number, section in enumerate(sections, 1))
     seen: set[str] = set()
@@ -54,6 +61,7 @@ def read_policy(node: Node, *, product: DataProduct, metrics: Iterable[str] | No
 class _Reader:
     product: DataProduct
     metrics: tuple[str, ...] | None
+    findings: Findings
 
     def rule(self, section: Section, number: int) -> Rule:
         section.required("name", "roles", "actions")
@@ -78,6 +86,8 @@ class _Reader:
             rows=self.rows(section, spoken),
             metrics=self.metric_names(section, default=frozenset() if denies else frozenset({EVERY})),
             line=section.node.line,
+            purposes=frozenset(section.texts("purposes")),
+            tenants=frozenset(section.texts("tenants")),
         )
 
     def actions(self, section: Section) -> frozenset[Action]:
@@ -159,18 +169,40 @@ class _Reader:
             return TRUE
         if predicate == TRUE:
             section.wrong("these `rows` are all rows.", "Leave `rows` out, or write a filter.", key="rows")
-        bound = {self.bound(predicate, node, dataset, section) for dataset in spoken}
-        return bound.pop() if len(bound) == 1 else predicate
+        return self.bound(predicate, node, section, tuple(spoken))
 
-    def bound(self, predicate: Predicate, node: Node, dataset: Dataset, section: Section) -> Predicate:
-        columns = {column.name: column for column in dataset.columns if column.carried}
-        try:
-            return bind(predicate, columns)
-        except (InvalidFilter, UnknownName) as error:
-            place = _blamed(node, lambda plain: bind(parse_filter(plain, attributes=True), columns))
-            message = f"in dataset {dataset.name!r}, {error.message}"
-            section.problems.append(place.problem(message, error.hint or "Name the datasets the rule is for."))
-            return predicate
+    def bound(self, predicate: Predicate, node: Node, section: Section, spoken: tuple[Dataset, ...]) -> Predicate:
+        """The predicate with typed literals where all datasets type them alike."""
+        bound: set[Predicate] = set()
+        misfits: list[tuple[Dataset, Problem]] = []
+        for dataset in spoken:
+            columns = {column.name: column for column in dataset.columns if column.carried}
+            try:
+                bound.add(bind(predicate, columns))
+            except (InvalidFilter, UnknownName) as error:
+                misfits.append((dataset, _misfit(node, dataset, columns, error)))
+        if section.node_of("datasets") is None and bound:
+            self.findings.warnings.extend(_shows_nothing(section, dataset, node) for dataset, _ in misfits)
+        else:
+            section.problems.extend(problem for _, problem in misfits)
+        return bound.pop() if len(bound) == 1 and not misfits else predicate
+
+
+def _misfit(
+    node: Node, dataset: Dataset, columns: Mapping[str, Column], error: InvalidFilter | UnknownName
+) -> Problem:
+    place = _blamed(node, lambda plain: bind(parse_filter(plain, attributes=True), columns))
+    message = f"in dataset {dataset.name!r}, {error.message}"
+    return place.problem(message, error.hint or "Name the datasets the rule is for.")
+
+
+def _shows_nothing(section: Section, dataset: Dataset, node: Node) -> Problem:
+    """A rule for all datasets that cannot tell this one's rows apart: it allows none of them, or denies them all."""
+    verb = "denies all" if section.text("effect") == "deny" else "shows nothing"
+    message = (
+        f"the rule {section.text('name')!r} {verb} of dataset {dataset.name!r}, which lacks what `rows` names."
+    )
+    return node.problem(message, "Name the datasets the rule is for, or add a rule for this one.")
 
 
 def _blamed(node: Node, check: Callable[[Any], object]) -> Node:
@@ -231,11 +263,15 @@ def _rule_to_json(rule: Rule) -> dict[str, Any]:
         },
         "rows": filter_form(rule.rows),
         "metrics": sorted(rule.metrics),
+        "purposes": sorted(rule.purposes),
+        "tenants": sorted(rule.tenants),
     }
 
 
 def policy_from_json(product: str, form: Mapping[str, Any]) -> Policy:
-    """The policy that `policy_to_json` wrote. Values in row filters are typed when `decide` binds them.
+    """The policy that `policy_to_json` wrote, in this format or an older one.
+
+    Values in row filters are typed when `decide` binds them.
 
     Raises NewerFormat for a form of a later version, InvalidArgument for one that is not whole.
     """
@@ -273,4 +309,6 @@ def _rule_from_json(form: Mapping[str, Any]) -> Rule:
         masks={name: Mask(mask["kind"], mask["constant"]) for name, mask in form["masks"].items()},
         rows=parse_filter(form["rows"], attributes=True),
         metrics=frozenset(form["metrics"]),
+        purposes=frozenset(form.get("purposes", ())),
+        tenants=frozenset(form.get("tenants", ())),
     )

@@ -344,7 +344,7 @@ def resolve(predicate: Predicate, principal: Principal) -> Predicate | None:
     def values_of(value: Value) -> tuple[Scalar, ...]:
         if not isinstance(value, Attribute):
             return (value,)
-        held = principal.attributes.get(value.name)
+        held = principal.value(value.name)
         if held is None:
             missing.append(value.name)
             return ()

@@ -130,7 +130,11 @@ class QualityRule:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One object of the contract's schema: a table, a set of documents, or a set of nested records."""
+    """One object of the contract's schema: a table, a set of documents, or a set of nested records.
+
+    `query` is the SELECT that stands for a table at its server; `cursor` the column that changes with every change
+    of a row, so that an ingest reads only what changed.
+    """
 
     name: str
     kind: DatasetKind
@@ -143,6 +147,8 @@ class Dataset:
     granularity: str = ""
     server: str = ""
     path: str = ""
+    query: str = ""
+    cursor: str = ""
     on_error: Literal["stop", "set_aside"] = "stop"
     live: bool = False
     deprecated: str = ""
@@ -197,7 +203,10 @@ class ServiceLevel:
 
 @dataclass(frozen=True)
 class DataProduct:
-    """Governed data under one contract, one owner and one policy. `folder` is where its files were read."""
+    """Governed data under one contract, one owner and one policy. `folder` is where its files were read.
+
+    `audit_arguments` allows the audit log to keep what callers asked it, not only a digest.
+    """
 
     name: str
     version: str
@@ -216,6 +225,7 @@ class DataProduct:
     servers: tuple[Server, ...] = ()
     service_levels: tuple[ServiceLevel, ...] = ()
     folder: str = ""
+    audit_arguments: bool = False
 
     def dataset(self, name: str) -> Dataset | None:
         """The dataset of that name, or None."""

@@ -15,9 +15,10 @@ from typing import Any
 from semantic_layer.contract import read_contract
 from semantic_layer.errors import InvalidWorkspace
 from semantic_layer.findings import Findings
-from semantic_layer.lint import lint, text_fingerprint
+from semantic_layer.lint import approved_texts, lint, text_fingerprint
 from semantic_layer.metric import SemanticModel
 from semantic_layer.policy import Policy
+from semantic_layer.policy_case import PolicyCase, read_policy_cases
 from semantic_layer.policy_file import read_policy
 from semantic_layer.product import DataProduct
 from semantic_layer.product_file import read_envelope
@@ -57,6 +58,7 @@ class ProductFolder:
     evals_path: Path | None
     files: Mapping[str, Path]
     texts: str
+    policy_cases: tuple[PolicyCase, ...] = ()
 
 
 def read_product_folder(
@@ -80,14 +82,16 @@ def read_product_folder(
     nodes = [node for file in names if (node := reader.node(file)) is not None]
     semantics = read_semantics(nodes, product=product, findings=findings) if len(nodes) == len(names) else None
     for node in (*described, *nodes):
-        lint(node, findings)
-    policy = reader.policy(product, semantics, unread=semantics is None and bool(names)) if with_policy else None
+        lint(node, findings, approved_texts(contract))
+    unread = semantics is None and bool(names)
+    policy, cases = reader.policy(product, semantics, unread=unread) if with_policy else (None, ())
     evals = folder / EVALS if (folder / EVALS).is_file() else None
     files = [CONTRACT, *([ENVELOPE] if envelope is not None else []), *names, *([EVALS] if evals else [])]
     return ProductFolder(
         product=product,
         semantics=semantics,
         policy=policy,
+        policy_cases=cases,
         evals_path=evals,
         files={file: folder / file for file in files},
         texts=text_fingerprint((*described, *nodes)),
@@ -122,16 +126,19 @@ class _Reader:
             self.findings.problems.extend(invalid.problems)
             return None
 
-    def policy(self, product: DataProduct, semantics: SemanticModel | None, *, unread: bool) -> Policy | None:
+    def policy(
+        self, product: DataProduct, semantics: SemanticModel | None, *, unread: bool
+    ) -> tuple[Policy | None, tuple[PolicyCase, ...]]:
         if not (self.folder / POLICY).is_file():
             place = Node(f"{self.shown_as}/{POLICY}", 1, None)
             self.findings.warnings.append(place.problem("there is no policy: nobody may see this product."))
-            return None
+            return None, ()
         node = self.node(POLICY)
         if node is None:
-            return None
+            return None, ()
         metrics = [metric.name for metric in semantics.metrics] if semantics else None if unread else []
-        return read_policy(node, product=product, metrics=metrics, findings=self.findings)
+        policy = read_policy(node, product=product, metrics=metrics, findings=self.findings)
+        return policy, read_policy_cases(node, product=product, metrics=metrics, findings=self.findings)
 
     def note_strays(self) -> None:
         """Note YAML files that nothing reads and whose name is nearly one that is (`polcy.yaml`)."""

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from semantic_layer.audit_settings import AUDIT_KEYS, AuditSettings, read_audit
+from semantic_layer.engine_settings import EngineSettings, read_engine_settings
+from semantic_layer.environment import holds_password
 from semantic_layer.errors import Problem
-from semantic_layer.principal import PUBLIC, AttributeValue, Principal
+from semantic_layer.identity_settings import IDENTITY_KEYS, IdentitySettings, read_identity
+from semantic_layer.limit_settings import LIMITS_KEYS, LimitSettings, read_limits
+from semantic_layer.principal import PUBLIC, RESERVED_ATTRIBUTES, AttributeValue, Principal
 from semantic_layer.section import Section
 from semantic_layer.yaml_file import Node
 
 FILE = "wellhead.yaml"
 FORMAT = 1
 Precision = Literal["auto", "int8", "fp32"]
+LedgerEngine = Literal["files", "postgres"]
+LogForm = Literal["text", "json"]
 READ = "read"
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_IDENTITY = IdentitySettings()
+_ENGINES = EngineSettings()
+_LIMITS = LimitSettings()
+_AUDIT = AuditSettings()
 _CLI = Principal("cli", frozenset({PUBLIC}), scopes=frozenset({READ}))
 _STDIO = Principal("stdio", frozenset({PUBLIC}), scopes=frozenset({READ}))
 
@@ -35,12 +48,31 @@ class ReportingSettings:
 
 
 @dataclass(frozen=True)
+class PostgresSettings:
+    """The PostgreSQL of `ledger: postgres`: its DSN, with `${NAME}` not yet filled in, and the schema of its tables."""
+
+    dsn: str = "${WELLHEAD_POSTGRES_DSN}"
+    schema: str = "wellhead"
+
+
+@dataclass(frozen=True)
 class ServerSettings:
-    """Where `wellhead serve --http` listens, and whether callers without a token are served as `public`."""
+    """Where `wellhead serve --http` listens, under which name, and how much it does at once.
+
+    `anonymous` says whether callers without a token are served as `public`. `public_url` is what clients type where
+    it differs. Past `concurrent_calls` calls wait, past `waiting_calls` they are turned away. `metrics` is HOST:PORT
+    for Prometheus, empty for none; `log` is the form of the log on standard error.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8420
     anonymous: bool = True
+    public_url: str = ""
+    concurrent_calls: int = 8
+    waiting_calls: int = 64
+    deadline_seconds: int = 30
+    metrics: str = ""
+    log: LogForm = "text"
 
 
 @dataclass(frozen=True)
@@ -53,15 +85,50 @@ class WorkspaceSettings:
     name: str
     products: str = "products"
     home: str = ".wellhead"
+    ledger: LedgerEngine = "files"
+    postgres: PostgresSettings = PostgresSettings()
+    engines: EngineSettings = _ENGINES
     embedding: EmbeddingSettings = EmbeddingSettings()
     reporting: ReportingSettings = ReportingSettings()
     server: ServerSettings = ServerSettings()
+    identity: IdentitySettings = _IDENTITY
+    limits: LimitSettings = _LIMITS
+    audit: AuditSettings = _AUDIT
     cli: Principal = _CLI
     stdio: Principal = _STDIO
 
 
-_KEYS = ("version", "name", "products", "home", "embedding", "reporting", "cli", "stdio", "server")
-_PRINCIPAL_KEYS = ("subject", "roles", "attributes", "scopes")
+_KEYS = (
+    "version",
+    "name",
+    "products",
+    "home",
+    "ledger",
+    "postgres",
+    "engines",
+    "faiss",
+    "elasticsearch",
+    "embedding",
+    "reporting",
+    "cli",
+    "stdio",
+    "server",
+    "identity",
+    "limits",
+    "audit",
+)
+_SERVER = (
+    "host",
+    "port",
+    "anonymous",
+    "public_url",
+    "concurrent_calls",
+    "waiting_calls",
+    "deadline_seconds",
+    "metrics",
+    "log",
+)
+_PRINCIPAL_KEYS = ("subject", "roles", "attributes", "scopes", "tenant", "purposes", "client")
 
 
 def read_settings(node: Node, problems: list[Problem]) -> WorkspaceSettings:
@@ -73,12 +140,15 @@ def read_settings(node: Node, problems: list[Problem]) -> WorkspaceSettings:
             f"version {top.integer('version')} is not read here.", f"Write version: {FORMAT}.", key="version"
         )
     embedding = top.section("embedding", ("model", "precision"))
-    server = top.section("server", ("host", "port", "anonymous"))
+    server = top.section("server", _SERVER)
     default = ServerSettings()
     return WorkspaceSettings(
         name=top.text("name", "workspace"),
         products=top.text("products", "products"),
         home=top.text("home", ".wellhead"),
+        ledger=top.choice("ledger", get_args(LedgerEngine), "files"),
+        postgres=_postgres(top.section("postgres", ("dsn", "schema"))),
+        engines=read_engine_settings(top),
         embedding=EmbeddingSettings(
             model=embedding.text("model", EmbeddingSettings.model),
             precision=embedding.choice("precision", get_args(Precision), EmbeddingSettings.precision),
@@ -88,10 +158,38 @@ def read_settings(node: Node, problems: list[Problem]) -> WorkspaceSettings:
             host=server.text("host", default.host),
             port=server.integer("port", default.port, low=0, high=65535),
             anonymous=server.flag("anonymous", default.anonymous),
+            public_url=server.text("public_url"),
+            concurrent_calls=server.integer("concurrent_calls", default.concurrent_calls, low=1, high=1_000),
+            waiting_calls=server.integer("waiting_calls", default.waiting_calls, low=0, high=10_000),
+            deadline_seconds=server.integer("deadline_seconds", default.deadline_seconds, low=1, high=3_600),
+            metrics=_address(server, "metrics"),
+            log=server.choice("log", get_args(LogForm), default.log),
         ),
+        identity=read_identity(top.section("identity", IDENTITY_KEYS)),
+        limits=read_limits(top.section("limits", LIMITS_KEYS)),
+        audit=read_audit(top.section("audit", AUDIT_KEYS)),
         cli=_door(top, "cli"),
         stdio=_door(top, "stdio"),
     )
+
+
+def _address(section: Section, key: str) -> str:
+    """HOST:PORT or :PORT, empty where nothing is set."""
+    text = section.text(key)
+    _, colon, port = text.rpartition(":")
+    if text and not (colon and port.isdigit() and int(port) < 65_536):
+        section.wrong(f"{key} must be HOST:PORT, not {text!r}.", "Such as 127.0.0.1:9464.", key=key)
+    return text
+
+
+def _postgres(section: Section) -> PostgresSettings:
+    default = PostgresSettings()
+    dsn, schema = section.text("dsn", default.dsn), section.text("schema", default.schema)
+    if holds_password(dsn):
+        section.wrong("`dsn` holds a password.", f'Keep it outside: dsn: "{default.dsn}".', key="dsn")
+    if not _SCHEMA.fullmatch(schema):
+        section.wrong(f"{schema!r} cannot name a schema.", "Use small letters, digits and _.", key="schema")
+    return PostgresSettings(dsn, schema)
 
 
 def _door(top: Section, door: str) -> Principal:
@@ -101,7 +199,7 @@ def _door(top: Section, door: str) -> Principal:
 
 
 def read_principal(node: Node | None, *, problems: list[Problem], subject: str) -> Principal:
-    """Who asks, as `{subject, roles, attributes, scopes}`; `subject` stands in where none is given.
+    """Who asks, as `{subject, roles, attributes, scopes, tenant, purposes, client}`; `subject` stands in for none.
 
     Without roles the caller has only `public`; without scopes only `read`.
     """
@@ -114,7 +212,9 @@ def read_principal(node: Node | None, *, problems: list[Problem], subject: str) 
         section.wrong("`attributes` must be a mapping.", "Write attributes: {regions: [EU]}.", key="attributes")
     for name, child in (held.mapping or {}).items() if held else ():
         value = _attribute(child)
-        if value is None:
+        if name in RESERVED_ATTRIBUTES:
+            problems.append(child.problem(f"no attribute may be called {name!r}.", f"Write {name}: beside roles."))
+        elif value is None:
             problems.append(child.problem(f"attribute {name!r} must be text, numbers, or a list of them."))
         else:
             attributes[name] = value
@@ -122,7 +222,10 @@ def read_principal(node: Node | None, *, problems: list[Problem], subject: str) 
         subject=section.text("subject", subject),
         roles=frozenset(section.texts("roles")) or frozenset({PUBLIC}),
         attributes=attributes,
+        client=section.text("client"),
         scopes=frozenset(section.texts("scopes")) or frozenset({READ}),
+        tenant=section.text("tenant"),
+        purposes=frozenset(section.texts("purposes")),
     )
 
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from semantic_layer.certification import lapsed
 from semantic_layer.errors import InvalidWorkspace, Problem
 from semantic_layer.findings import Findings
-from semantic_layer.product_folder import EVALS, ProductFolder, read_product_folder
+from semantic_layer.policy_case import failures
+from semantic_layer.product_folder import EVALS, POLICY, ProductFolder, read_product_folder
 from semantic_layer.references import check_references
 from semantic_layer.semantics.checks import check_across
 from semantic_layer.settings import FILE, WorkspaceSettings, read_settings
@@ -33,14 +35,19 @@ class Workspace:
     warnings: tuple[Problem, ...] = ()
 
 
-def load_workspace(root: Path, *, settings: WorkspaceSettings | None = None) -> Workspace:
+def load_workspace(
+    root: Path, *, settings: WorkspaceSettings | None = None, policy_cases_hold: bool = True
+) -> Workspace:
     """The workspace in this folder. `settings` replace those of the file, where a door has laid others over them.
 
-    Raises InvalidWorkspace with every mistake of every file.
+    Raises InvalidWorkspace with every mistake of every file. A policy whose own cases fail is a mistake too, unless
+    `policy_cases_hold` is not asked for.
     """
     findings = Findings()
     settings = settings or _settings(root, findings)
     products = _products(root, settings, findings)
+    if policy_cases_hold:
+        _check_policy_cases(products, settings, findings)
     if findings.problems:
         raise InvalidWorkspace(findings.problems, root=root)
     warnings = tuple(sorted(set(findings.warnings)))
@@ -81,6 +88,17 @@ def _products(root: Path, settings: WorkspaceSettings, findings: Findings) -> di
     return found
 
 
+def _check_policy_cases(
+    products: Mapping[str, ProductFolder], settings: WorkspaceSettings, findings: Findings
+) -> None:
+    for name, folder in products.items():
+        shown = f"{settings.products}/{name}/{POLICY}"
+        for case in folder.policy_cases:
+            for failure in failures(case, folder.product, folder.policy):
+                said = f"the policy case {case.name!r} does not hold: {failure}"
+                findings.problems.append(Problem(shown, case.line, said, "Mend the rules or the case."))
+
+
 def _check_evals(product: ProductFolder, shown: str, findings: Findings) -> None:
     path = product.evals_path
     if path is not None:
@@ -100,3 +118,8 @@ def _check_together(found: Mapping[str, ProductFolder], settings: WorkspaceSetti
     findings.problems.extend(check_references(products, files))
     models = {name: folder.semantics for name, folder in found.items() if folder.semantics is not None}
     findings.problems.extend(check_across(models, products))
+    for model in models.values():
+        for metric, sha256 in lapsed(model, models):
+            message = f"the metric {metric.name!r} is not certified at the content it has, and counts as proposed."
+            suggestion = f'Certify it once it is live, or write "sha256": "{sha256}" where its owner has read it.'
+            findings.warnings.append(Problem(model.file, metric.line, message, suggestion))

@@ -129,6 +129,11 @@ def parse_yaml(content: bytes | str, *, shown_as: str = "<text>") -> Node:
     return node
 
 
+def reads_as_text(text: str) -> bool:
+    """Whether these characters, without quotes, are text and not a number, a truth value or null."""
+    return text not in _WORDS and not any(kind.fullmatch(text) for kind in (_INTEGER, _FLOAT, _INFINITE))
+
+
 def _joined(pair: re.Match[str]) -> str:
     """JSON writes a character past U+FFFF as two escapes, which YAML does not read."""
     high, low = int(pair[2], 16), int(pair[3], 16)

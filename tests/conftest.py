@@ -18,6 +18,8 @@ from indexes.embedder import OnnxEmbedder, open_embedder
 from indexes.embedder_model import DEFAULT_MODEL
 from indexes.postgres.embedded import DSN_VARIABLE, embedded_postgres
 from semantic_layer.errors import EngineUnavailable
+from tests.document_servers import MongoServer, RedisServer, ServerMissing, mongodb_server, redis_server
+from tests.elastic_node import Node, NodeMissing, assembled, running
 
 # CI repeats the same cases, so that a change is judged by what it changed; every other run explores new ones.
 settings.register_profile("explore", deadline=None, print_blob=True)
@@ -72,3 +74,45 @@ def postgres_dsn(postgres_server: str) -> str:
     with connect(postgres_server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return make_conninfo(postgres_server, dbname=name)
+
+
+@pytest.fixture(scope="session")
+def redis_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis for the whole run; a test that writes flushes it first."""
+    try:
+        with redis_server(tmp_path_factory.mktemp("redis")) as server:
+            yield server
+    except ServerMissing as missing:
+        engine_missing("redis", str(missing))
+
+
+@pytest.fixture(scope="session")
+def mongodb_node(request: pytest.FixtureRequest) -> Iterator[MongoServer]:
+    """A real server of MongoDB's protocol for the whole run; its jars are kept between runs."""
+    assert request.config.cache is not None
+    try:
+        with mongodb_server(request.config.cache.mkdir("mongodb")) as server:
+            yield server
+    except ServerMissing as missing:
+        engine_missing("mongodb", str(missing))
+
+
+@pytest.fixture(scope="session")
+def elastic_libraries(request: pytest.FixtureRequest) -> Path:
+    """The libraries of a real Elasticsearch, put together once a machine."""
+    assert request.config.cache is not None
+    try:
+        return assembled(request.config.cache.mkdir("elasticsearch"))
+    except NodeMissing as missing:
+        engine_missing("elasticsearch", str(missing))
+        raise
+
+
+@pytest.fixture(scope="session")
+def elastic_node(elastic_libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A real Elasticsearch node for the whole run."""
+    try:
+        with running(elastic_libraries, tmp_path_factory.mktemp("elasticsearch")) as node:
+            yield node
+    except NodeMissing as missing:
+        engine_missing("elasticsearch", str(missing))

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from semantic_layer import contract_hints
 from semantic_layer.door import OTHERS, SETTINGS
+from semantic_layer.engine_settings import ElasticsearchSettings
 from semantic_layer.errors import InvalidWorkspace, Problem
 from semantic_layer.filter_form import parse_filter
 from semantic_layer.policy import Action
@@ -63,10 +64,23 @@ def test_every_error_has_a_heading_and_advice(generate: ModuleType) -> None:
     assert codes == headings == set(generate.ADVICE)
 
 
-def test_every_command_says_what_it_does_with_an_example() -> None:
+def runnable(name: str, command: click.Command | None) -> Iterator[tuple[str, click.Command]]:
+    """The commands that do something: those inside a group, with their whole names."""
+    assert command is not None, name
+    if isinstance(command, click.Group):
+        for inner, one in command.commands.items():
+            yield from runnable(f"{name} {inner}", one)
+    else:
+        yield name, command
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
     for name in COMMANDS:
-        command = cli.get_command(CONTEXT, name)
-        assert command is not None
+        yield from runnable(name, cli.get_command(CONTEXT, name))
+
+
+def test_every_command_says_what_it_does_with_an_example() -> None:
+    for name, command in every_command():
         said = command.help or ""
         assert "Example" in said, name
         assert f"wellhead {name}" in said, name
@@ -74,9 +88,7 @@ def test_every_command_says_what_it_does_with_an_example() -> None:
 
 def test_every_command_prints_json_on_demand_but_those_that_run_on() -> None:
     without = {
-        name
-        for name in COMMANDS
-        if (command := cli.get_command(CONTEXT, name)) and not any(p.name == "as_json" for p in command.params)
+        name for name, command in every_command() if not any(one.name == "as_json" for one in command.params)
     }
     assert without <= {"serve", "work"}
 
@@ -91,7 +103,11 @@ def settings_paths(kind: Any, above: str = "") -> Iterator[str]:
 
 
 def test_every_setting_has_its_row() -> None:
-    for path in settings_paths(WorkspaceSettings):
+    cluster = settings_paths(
+        ElasticsearchSettings, "elasticsearch."
+    )  # a section of its own, None where it is absent
+    paths = {*settings_paths(WorkspaceSettings), *cluster} - {"engines.elasticsearch"}
+    for path in sorted(path.removeprefix("engines.") if ".faiss." in path else path for path in paths):
         shown = f"{path}.principal" if path in ("cli", "stdio") else path
         assert f"| `{shown}` |" in PRODUCT_FILES, shown
 
@@ -182,7 +198,8 @@ def commands_shown() -> Iterator[tuple[str, list[str]]]:
     for page in PAGES:
         for block in blocks(page, "sh"):
             for line in block.splitlines():
-                for found in re.finditer(r"(?:^|[\s$(/])(?:\./)?wellhead (.+)", line):
+                # A container is named like the command that runs in it: the last of both is the command.
+                for found in re.finditer(r"(?:^|[\s$(/])(?:\./)?wellhead (?:wellhead )?(.+)", line):
                     said = found[1].split(" #")[0].split(" | ")[0].rstrip(")")
                     yield page.name, shlex.split(said)
 

@@ -93,7 +93,12 @@ def _element_arrow(kind: ColumnType, column: Column) -> Any:
 
 
 def arrow_array(column: Column, values: Sequence[Any]) -> tuple[Any, dict[int, Any]]:
-    """The values in the column's type, and those that do not fit by position (NULL stands in their place)."""
+    """The values in the column's type, and those that do not fit by position (NULL stands in their place).
+
+    An Arrow array is in that type already.
+    """
+    if isinstance(values, pa.Array):
+        return values, {}
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= _EXACT_TYPES.get(column.type, frozenset()):
         try:
@@ -257,6 +262,21 @@ _CONVERTERS: Mapping[ColumnType, Callable[[Any], Any]] = {
     ColumnType.TIME: _time,
     ColumnType.OBJECT: _object,
 }
+
+
+def shown_cell(column: Column, value: Any) -> Any:
+    """A cell as readers get it from one of `arrow_type`: moments aware, in UTC, and objects out of their JSON."""
+    if value is None:
+        return None
+    if column.type is ColumnType.TIMESTAMP:
+        return value.replace(tzinfo=UTC)
+    if column.type is ColumnType.OBJECT:
+        return json.loads(value)
+    if column.type is ColumnType.ARRAY and column.items is ColumnType.TIMESTAMP:
+        return [item and item.replace(tzinfo=UTC) for item in value]
+    if column.type is ColumnType.ARRAY and column.items is ColumnType.OBJECT:
+        return [item and json.loads(item) for item in value]
+    return value
 
 
 def to_json(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from indexes.document import Chunk, Document
-from indexes.duck.columns import BadCell, arrow_array, expected, sql_type, to_json
+from indexes.duck.columns import BadCell, arrow_array, arrow_type, expected, sql_type, to_json
 from indexes.duck.connection import disk_full_named, open_stage, quoted
 from indexes.duck.tables import CHUNK_COLUMNS, NUMBER, attributes_table
 from indexes.passage_file import PassageFileBuilder
@@ -204,20 +204,20 @@ def _declarations(columns: Iterable[Column]) -> str:
     return ", ".join(f"{quoted(column.name)} {sql_type(column)}" for column in columns)
 
 
-def _batches(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[tuple[list[list[Any]], int]]:
+def _cells(batch: Any, column: Column) -> Any:
+    """A batch's column: as it is where it has the column's type, else its values."""
+    held = batch.column(column.name)
+    return held if held.type == arrow_type(column) else held.to_pylist()
+
+
+def _batches(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[tuple[list[Any], int]]:
     """Rows or Arrow batches as lists of values by column, ROWS_A_BATCH at a time, with their count."""
     pending = iter(rows)
     while first := list(islice(pending, 1)):
         if isinstance(first[0], pa.RecordBatch):
             names = first[0].schema.names
             size: int = first[0].num_rows
-            yield (
-                [
-                    first[0].column(column.name).to_pylist() if column.name in names else [None] * size
-                    for column in columns
-                ],
-                size,
-            )
+            yield [_cells(first[0], column) if column.name in names else [None] * size for column in columns], size
         else:
             batch: list[Row] = [*first, *islice(pending, ROWS_A_BATCH - 1)]
             yield [[row.get(column.name) for row in batch] for column in columns], len(batch)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from indexes.document import Chunk
-from indexes.duck.columns import json_decoder
+from indexes.duck.columns import json_decoder, shown_cell
 from indexes.duck.connection import Connection, open_sealed, quoted
 from indexes.passage_file import PassageFile
 from indexes.ports import Allowed, Numbers
 from indexes.visibility import carried_columns
 from semantic_layer.errors import UnknownName
 from semantic_layer.predicate import FALSE, TRUE, Predicate
-from semantic_layer.product import Column, ColumnType, DataProduct, Dataset
+from semantic_layer.product import Column, DataProduct, Dataset
 from semantic_layer.sql.predicate import where_text
 
 CHUNK_COLUMNS = (("n", "INTEGER"), ("chunk_id", "VARCHAR"), ("dataset", "VARCHAR"), ("document", "VARCHAR"))
@@ -157,18 +155,4 @@ def _direction(name: str) -> str:
 
 
 def _row(columns: Sequence[Column], values: Sequence[Any]) -> dict[str, Any]:
-    return {column.name: _value(column, value) for column, value in zip(columns, values, strict=False)}
-
-
-def _value(column: Column, value: Any) -> Any:
-    if value is None:
-        return None
-    if column.type is ColumnType.TIMESTAMP:
-        return value.replace(tzinfo=UTC)
-    if column.type is ColumnType.OBJECT:
-        return json.loads(value)
-    if column.type is ColumnType.ARRAY and column.items is ColumnType.TIMESTAMP:
-        return [item and item.replace(tzinfo=UTC) for item in value]
-    if column.type is ColumnType.ARRAY and column.items is ColumnType.OBJECT:
-        return [item and json.loads(item) for item in value]
-    return value
+    return {column.name: shown_cell(column, value) for column, value in zip(columns, values, strict=False)}

@@ -17,10 +17,15 @@ import duckdb
 import pyarrow as pa
 
 from indexes.duck.connection import Connection, attach_sealed
+from indexes.duck.untrusted import NotAnnounced, prepare
 from indexes.duck.wire import HEADER_BYTES, decode, encode
 from semantic_layer.errors import WellheadError
 
 BATCH_ROWS = 65_536
+
+
+class _TooLarge(Exception):
+    """An answer of more bytes than asked for."""
 
 
 def main() -> None:
@@ -67,8 +72,11 @@ def _answer(connection: Connection, request: dict[str, Any]) -> tuple[dict[str, 
     """The header and the Arrow stream of one statement."""
     started = time.perf_counter()
     try:
-        relation = connection.execute(request["sql"], request["parameters"])
-        table, complete = _fetched(relation, request["max_rows"])
+        table, complete, scanned = (_untrusted if request.get("untrusted") else _trusted)(connection, request)
+    except NotAnnounced as error:
+        return {"failed": "not_announced", "message": str(error)}, b""
+    except _TooLarge as error:
+        return {"failed": "size", "message": str(error)}, b""
     except (duckdb.OutOfMemoryException, MemoryError) as error:
         return {"failed": "memory", "message": _first_line(error)}, b""
     except (duckdb.InternalException, duckdb.FatalException) as error:
@@ -78,20 +86,42 @@ def _answer(connection: Connection, request: dict[str, Any]) -> tuple[dict[str, 
         return {"failed": "query", "message": _first_line(error)}, b""
     header = {
         "milliseconds": (time.perf_counter() - started) * 1000,
-        "rows_scanned": _rows_scanned(connection),
+        "rows_scanned": scanned,
         "complete": complete,
     }
     return header, _stream(table)
 
 
-def _fetched(relation: Connection, max_rows: int) -> tuple[Any, bool]:
-    """At most `max_rows` rows, and whether these are all."""
-    reader = relation.to_arrow_reader(BATCH_ROWS)
+def _trusted(connection: Connection, request: dict[str, Any]) -> tuple[Any, bool, int]:
+    """The rows of a statement that the planner compiled, whether these are all, and how many rows it read."""
+    relation = connection.execute(request["sql"], request["parameters"])
+    table, complete = _fetched(relation, request["max_rows"])
+    return table, complete, _rows_scanned(connection)
+
+
+def _untrusted(connection: Connection, request: dict[str, Any]) -> tuple[Any, bool, int]:
+    """The rows of a statement that a caller wrote, on a connection of its own, whose relations end with it."""
+    allowed = request["untrusted"]
+    own = connection.cursor()
+    try:
+        prepare(own, request["sql"], allowed)
+        table, complete = _fetched(own.execute(request["sql"]), allowed["rows"], allowed["bytes"])
+    finally:
+        own.close()
+    return table, complete, 0
+
+
+def _fetched(relation: Connection, max_rows: int, max_bytes: int = sys.maxsize) -> tuple[Any, bool]:
+    """At most `max_rows` rows, and whether these are all. Raises _TooLarge past `max_bytes`."""
+    reader = relation.to_arrow_reader(min(BATCH_ROWS, max_rows + 1))
     batches: list[Any] = []
-    count = 0
+    count = size = 0
     for batch in reader:
         batches.append(batch)
         count += batch.num_rows
+        size += batch.nbytes
+        if size > max_bytes:
+            raise _TooLarge(f"the answer is larger than {max_bytes} bytes.")
         if count > max_rows:
             return pa.Table.from_batches(batches, reader.schema).slice(0, max_rows), False
     return pa.Table.from_batches(batches, reader.schema), True

@@ -19,6 +19,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from indexes.cancellation import Cancellation
+from indexes.duck.untrusted import Untrusted
 from indexes.duck.wire import HEADER_BYTES, decode, encode
 from semantic_layer.errors import (
     Busy,
@@ -26,6 +28,7 @@ from semantic_layer.errors import (
     CorruptGeneration,
     DeadlineExceeded,
     EngineUnavailable,
+    InvalidArgument,
     Refused,
     WellheadError,
 )
@@ -58,35 +61,6 @@ class Fetched:
     complete: bool
     milliseconds: float
     rows_scanned: int
-
-
-class Cancellation:
-    """Lets another thread stop a call: the process at work for it (`process`, None between calls) is killed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.process: _Process | None = None
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """Stop the call, now or as soon as it starts."""
-        with self._lock:
-            self.cancelled = True
-            if self.process is not None:
-                self.process.kill()
-
-    @contextlib.contextmanager
-    def over(self, process: _Process) -> Generator[None]:
-        """While inside, `cancel` kills the process."""
-        with self._lock:
-            if self.cancelled:
-                raise Cancelled("the call was cancelled before it ran.", hint="Ask again.")
-            self.process = process
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.process = None
 
 
 class _Process:
@@ -191,10 +165,12 @@ class Workers:
         deadline_seconds: float,
         cancellation: Cancellation | None = None,
         again: bool = True,
+        untrusted: Untrusted | None = None,
     ) -> Fetched:
         """The rows of one statement over these databases, attached under their names.
 
-        A process whose DuckDB broke is replaced; `again` asks its successor once more.
+        `untrusted` says that a caller wrote the statement, and what it may name. A process whose DuckDB broke is
+        replaced; `again` asks its successor once more.
 
         Raises DeadlineExceeded, Cancelled, Busy where no process is free in time, Refused where the statement
         needs more memory than it may use, and EngineUnavailable where the process could not be had.
@@ -203,12 +179,13 @@ class Workers:
         if not self._slots.acquire(timeout=deadline_seconds):
             raise Busy("every reading process is at work.", hint="Ask again in a moment.")
         try:
-            with self._process(databases) as process, (cancellation or Cancellation()).over(process):
+            with self._process(databases) as process, (cancellation or Cancellation()).over(process.kill):
                 request = {
                     "sql": sql,
                     "parameters": dict(parameters),
                     "seconds": deadline_seconds,
                     "max_rows": self.limits.rows,
+                    "untrusted": untrusted.to_json() if untrusted else None,
                 }
                 header, content = self._asked(process, request, deadline, deadline_seconds, cancellation)
                 if header.get("failed") == "engine":
@@ -219,10 +196,16 @@ class Workers:
             # DuckDB 1.5.5 now and then trips over itself where two threads share a window; a new process answers.
             left = deadline - time.monotonic()
             return self.run(
-                databases, sql, parameters, deadline_seconds=left, cancellation=cancellation, again=False
+                databases,
+                sql,
+                parameters,
+                deadline_seconds=left,
+                cancellation=cancellation,
+                again=False,
+                untrusted=untrusted,
             )
         if "failed" in header:
-            raise _failure(header, self.limits)
+            raise _failure(header, self.limits) if untrusted is None else _told(header, self.limits)
         with pa.ipc.open_stream(BytesIO(content)) as reader:
             table = reader.read_all()
         return Fetched(table, header["complete"], header["milliseconds"], header["rows_scanned"])
@@ -247,6 +230,12 @@ class Workers:
             process.kill()
             if cancellation is not None and cancellation.cancelled:
                 raise Cancelled("the call was cancelled.", hint="Ask again.") from error
+            if request["untrusted"]:
+                raise Refused(
+                    "the statement ended its process: it needs more memory or processor time than it may use.",
+                    rule="memory_limit",
+                    hint="Ask for less: fewer rows joined, or a filter.",
+                ) from error
             raise EngineUnavailable(
                 "the reading process ended in the middle of a query (out of memory or processor time).",
                 hint="Ask for less, or ask again.",
@@ -331,3 +320,19 @@ def _failure(header: Mapping[str, Any], limits: Limits) -> Exception:
             hint="Ask again; report it with its SQL if it stays.",
         )
     return WellheadError(f"the query could not be computed: {header['message']}", hint="Report it with its SQL.")
+
+
+def _told(header: Mapping[str, Any], limits: Limits) -> Exception:
+    """What the author of a statement is told: the engine read only what it may see, so its words are its own."""
+    said = str(header["message"])[:300]
+    match header["failed"]:
+        case "not_announced":
+            return Refused(
+                f"SQL: {said} is not allowed.", rule="sql_allow_list", hint="Write one plain SELECT over datasets."
+            )
+        case "size":
+            return Refused(f"SQL: {said}", rule="size_limit", hint="Select fewer columns, or aggregate.")
+        case "query":
+            return InvalidArgument(f"DuckDB cannot run the statement: {said}", hint="Mend it and call again.")
+        case _:
+            return _failure(header, limits)

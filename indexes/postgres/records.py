@@ -1,30 +1,46 @@
-"""Live rows by key from PostgreSQL, under the caller's grant: its rows in SQL, its masks before they leave."""
+"""Live rows by key from PostgreSQL, under the caller's grant: its rows and its masks in the SQL."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, LiteralString, cast
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from indexes.postgres.connection import Pool, said, shown, unavailable
+from indexes.cancellation import current_cancellation
+from indexes.postgres.connection import Connection, Pool, said, shown, unavailable
+from indexes.postgres.relation import identifier, relation_of
 from indexes.postgres.types import physical_name, typed
-from semantic_layer.errors import DeadlineExceeded, SourceFailed
+from semantic_layer.errors import Cancelled, DeadlineExceeded, SourceFailed
 from semantic_layer.policy import Masking
 from semantic_layer.predicate import Predicate
 from semantic_layer.product import Column, ColumnType, Dataset
 from semantic_layer.sql.predicate import where_text
 
-_PLAIN = "plain "
-"""Prefix of the helper columns that say whether a caller may see a masked value itself."""
+_STATE = "state of "
+"""Prefix of the helper columns of masked ones: 2 where the caller may see the value itself, 1 where not, 0 for NULL."""
+
+_LIMITS = (
+    "SELECT set_config('default_transaction_read_only', 'on', false), set_config('statement_timeout', %s, false)"
+)
+_limits: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
+"""The time limit that each connection has, so that a call which needs the same one is a single round trip."""
+
+_WITHHELD = frozenset({"null", "constant", "redact"})
+"""Masks that need nothing of the value: it never leaves the database where a caller may not see it."""
 
 
 class PostgresRecords:
-    """Reads one dataset of one server live. Every read is one read-only transaction with a time limit."""
+    """Reads one dataset of one server live. Every read is one read-only transaction with a time limit.
+
+    The pool's connections stay read-only; it is for nothing else.
+    """
 
     def __init__(self, pool: Pool, schema: str, dataset: Dataset) -> None:
         self._pool = pool
@@ -48,14 +64,18 @@ class PostgresRecords:
         """
         maskings = masks or {}
         query, values = self._statement(columns, where, order, maskings)
+        values["row_limit"] = limit
+
+        def ask(connection: Connection) -> list[dict[str, Any]]:
+            _limit(connection, deadline_seconds)
+            with connection.cursor(row_factory=dict_row) as cursor:
+                return cursor.execute(query, values).fetchall()
+
         try:
-            with self._pool.connection(deadline_seconds) as connection, connection.transaction():
-                milliseconds = max(1, int(deadline_seconds * 1000))
-                connection.execute("SET TRANSACTION READ ONLY")
-                connection.execute("SELECT set_config('statement_timeout', %s, true)", (f"{milliseconds}ms",))
-                with connection.cursor(row_factory=dict_row) as cursor:
-                    found = cursor.execute(query, {**values, "row_limit": limit}).fetchall()
+            found = self._pool.run(ask, deadline_seconds)
         except psycopg.errors.QueryCanceled as error:
+            if current_cancellation().cancelled:
+                raise Cancelled(f"looking up {self._dataset.name!r} was cancelled.", hint="Ask again.") from error
             raise DeadlineExceeded(
                 f"looking up {self._dataset.name!r} took longer than {deadline_seconds:g} s.",
                 hint="Ask by key, or for fewer rows.",
@@ -77,11 +97,17 @@ class PostgresRecords:
         masks: Mapping[str, Masking],
     ) -> tuple[sql.Composed, dict[str, Any]]:
         condition, values = where_text(where, self._columns, "postgres")
-        parts = [sql.SQL("{} AS {}").format(typed(c, c.name), sql.Identifier(c.name)) for c in columns]
-        for name, masking in masks.items():
-            unless, added = self._renamed(masking.unless, f"m{len(values)}_")
-            values |= added
-            parts.append(sql.SQL("({}) AS {}").format(_compiled(unless), sql.Identifier(_PLAIN + name)))
+        parts: list[sql.Composable] = []
+        for column in columns:
+            held, masking = typed(column, column.name), masks.get(column.name)
+            if masking is not None:
+                unless, added = self._renamed(masking.unless, f"m{len(values)}_")
+                values |= added
+                plain = _compiled(unless)
+                state = sql.SQL("CASE WHEN {} IS NULL THEN 0 WHEN ({}) THEN 2 ELSE 1 END AS {}")
+                parts.append(state.format(held, plain, identifier(_STATE + column.name)))
+                held = _hidden(column, masking, held, plain)
+            parts.append(sql.SQL("{} AS {}").format(held, identifier(column.name)))
         query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT %(row_limit)s").format(
             sql.SQL(", ").join(parts), self._table, _compiled(condition), self._order(order)
         )
@@ -100,7 +126,7 @@ class PostgresRecords:
         for name in wanted:
             column = self._columns[name.removeprefix("-")]
             text = column.type is ColumnType.STRING
-            operand = sql.SQL('{}::text COLLATE "C"' if text else "{}").format(sql.Identifier(column.name))
+            operand = sql.SQL('{}::text COLLATE "C"' if text else "{}").format(identifier(column.name))
             direction = "{} DESC NULLS LAST" if name.startswith("-") else "{} ASC NULLS LAST"
             parts.append(sql.SQL(direction).format(operand))
         return sql.SQL(", ").join(parts)
@@ -112,20 +138,41 @@ class PostgresRecords:
         for column in columns:
             value = utc(row[column.name], column)
             masking = masks.get(column.name)
-            if masking is not None and row[_PLAIN + column.name] is not True:
-                value = masking.mask.apply(value)
+            if masking is not None and row[_STATE + column.name] == 1:
+                value = masking.mask.apply("" if value is None else value)
             shown_row[column.name] = value
         return shown_row
 
 
+def _limit(connection: Connection, deadline_seconds: float) -> None:
+    """Have the server write nothing, and stop a statement at the deadline or within the second after it."""
+    whole = math.ceil(deadline_seconds) if deadline_seconds >= 1 else deadline_seconds
+    asked = f"{max(1, int(whole * 1000))}ms"
+    if _limits.get(connection) != asked:
+        connection.execute(_LIMITS, (asked,))
+        _limits[connection] = asked
+
+
+def _hidden(column: Column, masking: Masking, held: sql.Composable, plain: sql.Composable) -> sql.Composable:
+    """What of a masked column is read: no more than its mask shows, where the caller may not see the value itself.
+
+    A keyed hash is made here, where the key is, and so are the last characters of what is not text.
+    """
+    kind = masking.mask.kind
+    if kind in _WITHHELD:
+        return sql.SQL("CASE WHEN ({}) THEN {} END").format(plain, held)
+    if kind == "last4" and column.type is ColumnType.STRING:
+        return sql.SQL("CASE WHEN ({}) THEN {} ELSE right({}, 5) END").format(plain, held, held)
+    return held
+
+
 def _renamed_table(schema: str, dataset: Dataset) -> sql.Composable:
-    """The table; where columns have other names there, as a subquery that gives them the contract's."""
-    table = sql.Identifier(schema, dataset.physical_name or dataset.name)
+    """The table or query; where columns have other names there, as a subquery that gives them the contract's."""
+    table = relation_of(schema, dataset).sql
     if all(physical_name(column) == column.name for column in dataset.columns):
         return table
     names = [
-        sql.SQL("{} AS {}").format(sql.Identifier(physical_name(one)), sql.Identifier(one.name))
-        for one in dataset.columns
+        sql.SQL("{} AS {}").format(identifier(physical_name(one)), identifier(one.name)) for one in dataset.columns
     ]
     return sql.SQL("(SELECT {} FROM {}) AS renamed").format(sql.SQL(", ").join(names), table)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,22 +13,28 @@ from indexes.embedder import open_identified
 from indexes.embedder_model import DEFAULT_MODEL, find_source, source_digest
 from indexes.generation import Manifest, generation_folder, verify
 from indexes.ledger import Edition, Ledger
+from indexes.ledgers import open_ledger
+from ingest.diagnose.elasticsearch import look_at_matter
 from ingest.diagnose.finding import Finding, attempt, failed
-from semantic_layer.errors import CorruptGeneration, UnknownName, WellheadError
+from semantic_layer.errors import CorruptGeneration, InvalidArgument, UnknownName, WellheadError
+from semantic_layer.settings import WorkspaceSettings
 
 _LITTLE = 2 * 2**30
 _TOO_LITTLE = 256 * 2**20
 _CLOCK_SLACK = timedelta(minutes=1)
 
 
-def look_at_home(home: Path, model: str) -> Iterator[Finding]:
-    """Every finding about what is built; `model` is the embedding model that the settings name."""
+def look_at_home(home: Path, settings: WorkspaceSettings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Every finding about what is built, by the ledger and the embedding model that the settings name."""
     yield _space(home)
     yield _writable(home)
-    ledger = Ledger(home)
-    yield attempt("ledger", lambda: _ledger(ledger))
     try:
-        edition = ledger.edition()
+        with closing(open_ledger(home, settings.ledger, settings.postgres, environment)) as ledger:
+            yield attempt("ledger", lambda: _ledger(ledger))
+            edition = ledger.edition()
+    except InvalidArgument as error:
+        yield failed("ledger", error)
+        return
     except WellheadError:
         return  # the finding above says why
     yield _clock(edition)
@@ -40,7 +47,8 @@ def look_at_home(home: Path, model: str) -> Iterator[Finding]:
         else:
             files = len(manifests[-1].files)
             yield Finding(f"generation {product}", "ok", f"{generation}: {files} files match their checksums")
-    yield from _models(home, model, manifests)
+    yield from look_at_matter(home, manifests, settings, environment)
+    yield from _models(home, settings.embedding.model, manifests)
 
 
 def _standing(folder: Path) -> Path:

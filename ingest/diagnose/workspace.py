@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from indexes.postgres.connection import connect, server_dsn, shown
-from ingest.diagnose.finding import Finding, attempt, failed
-from ingest.sources.local import find_files
-from semantic_layer.environment import filled, variables_in
+from ingest.diagnose.finding import Finding, failed
+from ingest.diagnose.sources import look_at_source
+from semantic_layer.environment import variables_in
 from semantic_layer.errors import WellheadError
-from semantic_layer.product import DataProduct, Server
+from semantic_layer.product import Server
 from semantic_layer.settings import WorkspaceSettings
 from semantic_layer.workspace import load_workspace
 
@@ -35,7 +34,7 @@ def look_at_workspace(
             unset = [one for one in _variables(server) if not environment.get(one)]
             yield from (_unset(name, server, variable) for variable in unset)
             if not unset:
-                yield _source(folder.product, server, environment)
+                yield from look_at_source(folder.product, server, environment)
 
 
 def _variables(server: Server) -> tuple[str, ...]:
@@ -47,28 +46,3 @@ def _variables(server: Server) -> tuple[str, ...]:
 def _unset(product: str, server: Server, variable: str) -> Finding:
     said = f"{product}: server {server.name!r} needs the environment variable {variable}, which is not set."
     return Finding(f"variable {variable}", "fail", said, f"Set it: export {variable}=…")
-
-
-def _source(product: DataProduct, server: Server, environment: Mapping[str, str]) -> Finding:
-    check = f"source {product.name}.{server.name}"
-    if server.type == "postgres":
-        return attempt(check, lambda: _postgres(server, environment))
-    if server.type == "local":
-        return attempt(check, lambda: _local(product, server, environment))
-    said = f"a server of type {server.type!r} cannot be read."
-    return Finding(check, "fail", said, "Use local (files) or postgres.", exit_code=3)
-
-
-def _postgres(server: Server, environment: Mapping[str, str]) -> str:
-    dsn = server_dsn(server, environment)
-    connect(dsn).close()
-    return f"PostgreSQL answers: {shown(dsn)}"
-
-
-def _local(product: DataProduct, server: Server, environment: Mapping[str, str]) -> str:
-    """How many files its datasets find. Raises SourceFailed naming a dataset that finds none."""
-    path = filled(server.path, environment, where=f"server {server.name!r}")
-    folder = Path(product.folder) / path.removeprefix("file://")
-    held = [dataset for dataset in product.datasets if product.server(dataset.server) == server]
-    files = [file for dataset in held for file in find_files(dataset, folder)]
-    return f"{len(files):,} files, {sum(file.bytes for file in files) / 2**20:,.1f} MiB"

@@ -57,9 +57,7 @@ def semantics_text(product: InferredProduct) -> str:
         comment(
             "Inferred by `wellhead init` (Apache Ossie). Each metric is proposed, not certified: check it, then"
         ),
-        comment(
-            'certify it with {"certification": {"state": "certified", "by": "your name", "at": "2026-01-31"}}.'
-        ),
+        comment('certify it once it is live: wellhead certify METRIC --by "your name".'),
         f"version: {_VERSION}",
         "semantic_model:",
         f"- name: {product.name}",

@@ -1,9 +1,8 @@
-"""Tables and records from files: one reader for every row format, and JSON paths that flatten nested records."""
+"""Tables and records from files: one reader for every row format."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from semantic_layer.errors import InvalidArgument, SourceFailed
 ROW_FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "xlsx")
 """The formats that `read_rows` reads."""
 
-_STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]|(\[\*\])")
 _BATCH = 8_192
 
 
@@ -57,52 +55,6 @@ def read_rows(
         yield from _parquet_rows(path)
     else:
         yield from _sheet_records(path, sheet)
-
-
-def flatten(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """One flat row from a nested record: for each column the value at its JSON path, None where nothing is there.
-
-    Paths begin with `$` and go by `.name`, `['name']` or `[*]` (every element): `$.a.b`, `$.tags[*]`,
-    `$.variants[*].size`. A path with `[*]` gives a list, without the elements that lack the rest of the path.
-    An empty path means the key with the column's own name. Raises InvalidArgument for any other form.
-    """
-    return {name: _value(record, _steps(name, path)) for name, path in columns.items()}
-
-
-def _steps(name: str, path: str) -> tuple[str | None, ...]:
-    """The path's names in order; None stands for every element."""
-    if not path:
-        return (name,)
-    steps: list[str | None] = []
-    position = 1
-    while path.startswith("$") and position < len(path):
-        step = _STEP.match(path, position)
-        if step is None:
-            break
-        steps.append(None if step.group(3) else step.group(1) or step.group(2))
-        position = step.end()
-    if not steps or position < len(path):
-        raise InvalidArgument(
-            f"column {name!r}: {path!r} is not a JSON path that is understood.",
-            hint="Use $.name, $.a.b, $.list[*] or $.list[*].name.",
-        )
-    return tuple(steps)
-
-
-def _value(value: Any, steps: tuple[str | None, ...]) -> Any:
-    for index, step in enumerate(steps):
-        if step is None:
-            if not isinstance(value, list):
-                return None
-            rest = steps[index + 1 :]
-            found = [_value(element, rest) for element in value]
-            if None in rest:
-                return [inner for each in found if each is not None for inner in each]
-            return [each for each in found if each is not None]
-        if not isinstance(value, dict) or step not in value:
-            return None
-        value = value[step]
-    return value
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ class Fingerprints:
 
     def __init__(self, path: Path, *, trusted: bool = True) -> None:
         self._path = path
+        self.trusted = trusted
         self._known: dict[str, list[Any]] = _read(path) if trusted else {}
         self._used: dict[str, list[Any]] = {}
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from indexes.generation import Input
+from indexes.live import DOCUMENT_STORES
 from indexes.postgres.connection import server_dsn
-from indexes.postgres.cursors import snapshot
+from indexes.postgres.cursors import STATEMENT_SECONDS, snapshot
+from ingest.sources.documents import DocumentSets, open_documents
+from ingest.sources.earlier import Earlier
 from ingest.sources.fingerprint import Fingerprints
 from ingest.sources.local import SourceFile, find_files
 from ingest.sources.postgres import PostgresTables
@@ -47,11 +50,12 @@ class _Files:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a product's servers hold: files, and tables as they stand in one snapshot a server."""
+    """What a product's servers hold: files, tables as they stand in one snapshot a server, documents read once."""
 
     inputs: tuple[Input, ...]
     _files: Mapping[str, _Files]
     _tables: Mapping[str, PostgresTables]
+    _documents: Mapping[str, DocumentSets]
 
     def files(self, dataset: Dataset) -> tuple[SourceFile, ...]:
         """The dataset's files, sorted by name; none for a table of a server."""
@@ -71,7 +75,10 @@ class Sources:
         """The dataset's rows, a file or table at a time, in the order of its files."""
         if dataset.name in self._tables:
             table = self._tables[dataset.name]
-            yield RowGroup(table.origin(dataset), partial(table.rows, dataset))
+            yield RowGroup(table.origin(dataset), partial(table.rows, dataset, note))
+        if dataset.name in self._documents:
+            documents = self._documents[dataset.name]
+            yield RowGroup(documents.origin(dataset), partial(documents.rows, dataset, note))
         for file in self.files(dataset):
             yield RowGroup(file.name, partial(self._rows, dataset, file, note))
 
@@ -93,17 +100,21 @@ def require_unchanged(file: SourceFile) -> None:
 
 @contextlib.contextmanager
 def open_sources(
-    product: DataProduct, fingerprints: Fingerprints, environment: Mapping[str, str]
+    product: DataProduct,
+    fingerprints: Fingerprints,
+    environment: Mapping[str, str],
+    earlier: Earlier | None = None,
 ) -> Generator[Sources]:
     """Find every file and open one snapshot a PostgreSQL server, until the block ends.
 
+    `earlier` is the generation that rows with a `cursor` may be taken from, where the fingerprints are trusted.
     Raises SourceFailed naming the dataset, folder, table or column; EngineUnavailable for a server that is down.
     """
     with contextlib.ExitStack() as open_snapshots:
-        opener = _Opener(product, fingerprints, environment, open_snapshots)
+        opener = _Opener(product, fingerprints, environment, open_snapshots, earlier)
         for dataset in product.datasets:
             opener.open(dataset)
-        yield Sources(tuple(opener.inputs), opener.files, opener.tables)
+        yield Sources(tuple(opener.inputs), opener.files, opener.tables, opener.documents)
 
 
 @dataclass
@@ -112,10 +123,13 @@ class _Opener:
     fingerprints: Fingerprints
     environment: Mapping[str, str]
     open_snapshots: contextlib.ExitStack
+    earlier: Earlier | None
     inputs: list[Input] = field(default_factory=list[Input])
     files: dict[str, _Files] = field(default_factory=dict[str, _Files])
     tables: dict[str, PostgresTables] = field(default_factory=dict[str, PostgresTables])
     servers: dict[str, PostgresTables] = field(default_factory=dict[str, PostgresTables])
+    documents: dict[str, DocumentSets] = field(default_factory=dict[str, DocumentSets])
+    document_servers: dict[str, DocumentSets] = field(default_factory=dict[str, DocumentSets])
 
     def open(self, dataset: Dataset) -> None:
         server = self.product.server(dataset.server)
@@ -128,17 +142,29 @@ class _Opener:
             found = find_files(dataset, self.root(server))
             self.files[dataset.name] = _Files(server, found, self.fingerprints.of(found))
             self.inputs += self.files[dataset.name].inputs(dataset)
+        elif server.type in DOCUMENT_STORES:
+            self.documents[dataset.name] = self.document_sets(server)
+            self.inputs.append(self.documents[dataset.name].input(dataset))
         else:
             raise SourceFailed(
                 f"dataset {dataset.name!r}: a server of type {server.type!r} cannot be read.",
-                hint="Use local (files) or postgres.",
+                hint=f"Use local (files), postgres, {' or '.join(DOCUMENT_STORES)}.",
             )
+
+    def document_sets(self, server: Server) -> DocumentSets:
+        """The record sets of one server, all kept in one temporary file."""
+        if server.name not in self.document_servers:
+            store = DOCUMENT_STORES[server.type](server, self.environment)
+            self.document_servers[server.name] = self.open_snapshots.enter_context(open_documents(server, store))
+        return self.document_servers[server.name]
 
     def postgres(self, server: Server) -> PostgresTables:
         """One snapshot a server, so that all its tables are of one moment."""
         if server.name not in self.servers:
-            view = self.open_snapshots.enter_context(snapshot(server_dsn(server, self.environment)))
-            self.servers[server.name] = PostgresTables(server, view)
+            seconds = float(server.options.get("timeout") or STATEMENT_SECONDS)
+            view = self.open_snapshots.enter_context(snapshot(server_dsn(server, self.environment), seconds))
+            force = not self.fingerprints.trusted
+            self.servers[server.name] = PostgresTables(server, view, self.earlier, force=force)
         return self.servers[server.name]
 
     def root(self, server: Server) -> Path:

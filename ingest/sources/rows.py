@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ingest.parse.media import format_of
-from ingest.parse.tabular import ROW_FORMATS, flatten, read_rows
+from ingest.parse.tabular import ROW_FORMATS, read_rows
 from ingest.sources.local import SourceFile
 from semantic_layer.errors import SourceFailed, close_names
-from semantic_layer.product import Column, Dataset, Server
+from semantic_layer.json_path import flatten, path_of, root_of
+from semantic_layer.product import Dataset, Server
 
 Row = dict[str, Any]
 Note = Callable[[str], None]
@@ -30,7 +31,7 @@ def file_rows(dataset: Dataset, file: SourceFile, server: Server, note: Note) ->
         )
     rows = read_rows(file.path, kind, **_options(server, kind))
     if kind in ("json", "jsonl"):
-        yield from _records(dataset, file, rows, note)
+        yield from record_rows(dataset, file.name, rows, note)
     else:
         yield from _table(dataset, file, rows, note, empty_is_null=kind in ("csv", "tsv"))
 
@@ -73,30 +74,21 @@ def _check_header(dataset: Dataset, file: SourceFile, row: Mapping[str, Any], no
             note(f"{file.name}: column {name!r} is not in the contract of {dataset.name!r} and is not sealed")
 
 
-def _records(dataset: Dataset, file: SourceFile, rows: Iterator[Row], note: Note) -> Iterator[Row]:
-    paths = {column.name: column.path or _path(column) for column in dataset.columns}
-    roots = {column.name: _root(paths[column.name]) for column in dataset.columns}
+def record_rows(dataset: Dataset, origin: str, records: Iterable[Mapping[str, Any]], note: Note) -> Iterator[Row]:
+    """The records as flat rows, by the contract's column names and JSON paths, in order.
+
+    A key that no column begins at, and a column whose key no record has, are noted under `origin`.
+    """
+    paths = {column.name: path_of(column) for column in dataset.columns}
+    roots = {name: root_of(path) for name, path in paths.items()}
     seen: set[str] = set()
     count = 0
-    for record in rows:
+    for record in records:
         count += 1
         seen.update(record)
         yield flatten(record, paths)
     for name in sorted(seen - set(roots.values())):
-        note(f"{file.name}: key {name!r} is not in the contract of {dataset.name!r} and is not sealed")
+        note(f"{origin}: key {name!r} is not in the contract of {dataset.name!r} and is not sealed")
     for name, root in roots.items():
         if count and root not in seen:
-            note(f"{file.name}: no record has the key {root!r} of column {name!r}, which is NULL throughout")
-
-
-def _path(column: Column) -> str:
-    name = column.physical_name or column.name
-    return f"$['{name}']" if "'" not in name else ""
-
-
-def _root(path: str) -> str:
-    """The first name of a JSON path: `$.attributes.colour` and `$['attributes']` both begin at `attributes`."""
-    rest = path.removeprefix("$").removeprefix(".")
-    if rest.startswith("['"):
-        return rest[2:].split("'", 1)[0]
-    return rest.split(".", 1)[0].split("[", 1)[0]
+            note(f"{origin}: no record has the key {root!r} of column {name!r}, which is NULL throughout")

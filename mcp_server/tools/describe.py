@@ -10,20 +10,25 @@ from mcp_server.answer import Answer
 from mcp_server.arguments import Arguments
 from mcp_server.description import described
 from mcp_server.fence import one_line
+from mcp_server.reply_size import ResponseFormat, shortened
 from mcp_server.session import Session
 from mcp_server.tool import Tool
 
 
 class DescribeArguments(Arguments):
-    ref: Annotated[str, Field(max_length=300, description="A ref or name that `discover` gave")]
+    ref: Annotated[str, Field(max_length=300, description="From `discover`")]
+    response_format: ResponseFormat = "concise"
 
 
 def _run(session: Session, asked: DescribeArguments) -> Answer:
     item = session.snapshot.catalog.item(asked.ref, session.visibility)
-    data = described(session, item)
+    data, left_out = shortened(described(session, item), asked.response_format)
     certification = {item.name: str(data["certification"])} if "certification" in data else None
     receipt = session.receipt(
-        {item.product: session.discoverable[item.product]}, lineage=[item.ref], certification=certification
+        {item.product: session.discoverable[item.product]},
+        lineage=[item.ref],
+        certification=certification,
+        notes=left_out,
     )
     return Answer(data, receipt, text=_text(data))
 
@@ -48,14 +53,13 @@ def _part(part: Any) -> str:
     form = cast("dict[str, Any]", part)
     words = [str(form.get("ref") or form.get("name")), str(form.get("type", ""))]
     words += [mark for mark in ("masked", "searched", "time", "deprecated") if form.get(mark)]
-    words.append(one_line(str(form.get("description", "")), 120))
+    words.append(one_line(str(form.get("description") or form.get("words", "")), 120))
     return " ".join(word for word in words if word)
 
 
 DESCRIBE = Tool(
     "describe",
-    "Describe a data product, dataset or metric: meaning, columns, dimensions, owner, what you may do. "
-    "Call it before you query.",
+    "Describe a data product, dataset or metric: meaning, columns, dimensions, owner, what you may do.",
     DescribeArguments,
     _run,
 )

@@ -9,6 +9,7 @@ from pydantic import Field
 from mcp_server.answer import Answer, Page
 from mcp_server.arguments import Arguments
 from mcp_server.fence import one_line
+from mcp_server.reply_size import fitting
 from mcp_server.session import Session
 from mcp_server.tool import Tool
 from semantic_layer.catalog import KINDS, CatalogItem, Kind
@@ -31,7 +32,9 @@ def _run(session: Session, asked: DiscoverArguments) -> Answer:
     offset = session.offset(asked.cursor, list(grants))
     found = _found(session, asked)
     page = found[offset : offset + asked.limit]
-    following = session.cursor(offset + asked.limit, list(grants)) if len(found) > offset + asked.limit else ""
+    page = page[: fitting([_form(item) for item in page], "concise")]
+    end = offset + len(page)
+    following = session.cursor(end, list(grants)) if len(found) > end else ""
     touched = {item.product: grants[item.product] for item in page}
     return Answer(
         {"results": [_form(item) for item in page]},
@@ -72,7 +75,7 @@ def _line(item: CatalogItem) -> str:
 
 DISCOVER = Tool(
     "discover",
-    "Find data products, datasets, metrics and columns by what they mean. Start here; hand a ref to `describe`.",
+    "Find data products, datasets, metrics and columns by meaning. Start here; hand a ref to `describe`.",
     DiscoverArguments,
     _run,
 )

@@ -19,7 +19,7 @@ def evaluate_tool(jobs: JobStore) -> Tool:
 
     return Tool(
         "evaluate",
-        "Run the evaluations of live products, as a job: follow it with `status`.",
+        "Run the evaluations of live products (default all), as a job: follow it with `status`.",
         ProductsArguments,
         run,
         scope=OPERATE,

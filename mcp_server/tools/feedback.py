@@ -42,7 +42,7 @@ def feedback_tool(audit: AuditLog) -> Tool:
 
     return Tool(
         "feedback",
-        "Say whether an answer was helpful or wrong, by the audit_id of its receipt.",
+        "Say if an answer was helpful or wrong, by its receipt's audit_id.",
         FeedbackArguments,
         run,
         read_only=False,

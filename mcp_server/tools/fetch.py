@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -12,16 +13,18 @@ from mcp_server.answer import Answer, Page
 from mcp_server.arguments import Arguments
 from mcp_server.fence import Quoted, one_line
 from mcp_server.references import TextReference, parse_text_reference
+from mcp_server.reply_size import ResponseFormat
 from mcp_server.session import Session
 from mcp_server.tool import Tool
 from semantic_layer.policy import Action
 
-PAGE_CHARACTERS = 6_000
+PAGE_CHARACTERS: Mapping[ResponseFormat, int] = {"concise": 4_000, "detailed": 40_000}
 
 
 class FetchArguments(Arguments):
     ref: Annotated[str, Field(max_length=1_000, description="doc:// reference of a hit")]
-    neighbours: Annotated[int, Field(ge=0, le=5, description="Passages before and after")] = 1
+    neighbours: Annotated[int, Field(ge=0, le=5)] = 1
+    response_format: ResponseFormat = "concise"
     cursor: str | None = None
 
 
@@ -39,7 +42,7 @@ def _run(session: Session, asked: FetchArguments) -> Answer:
             ref.document,
             grants,
             start=start,
-            characters=PAGE_CHARACTERS,
+            characters=PAGE_CHARACTERS[asked.response_format],
         )
     following = session.cursor(found.next, [ref.product]) if found.next is not None else ""
     whole = TextReference(ref.product, dataset=found.dataset, document=found.document)
@@ -48,17 +51,18 @@ def _run(session: Session, asked: FetchArguments) -> Answer:
         rows=len(found.passages),
         lineage=[str(TextReference(ref.product, passage=one.id)) for one in found.passages],
     )
+    read = f"{one_line(found.title)}\n\n{joined(found)}"
     return Answer(
         {
             "ref": str(ref),
             "document": found.document,
             "document_ref": str(whole),
             "dataset": found.dataset,
-            "title": found.title,
+            "title": Quoted(found.title),
             "passages": [_passage(ref.product, chunk) for chunk in found.passages],
         },
         receipt,
-        text=f"{one_line(found.document)}: {one_line(found.title)}\n{session.fence.around(joined(found))}",
+        text=f"{one_line(found.document)}\n{session.fence.around(read)}",
         page=Page(len(found.passages), following),
     )
 
@@ -87,13 +91,13 @@ def _passage(product: str, chunk: Chunk) -> dict[str, Any]:
     if chunk.page is not None:
         form["page"] = chunk.page
     if chunk.headings:
-        form["headings"] = list(chunk.headings)
+        form["headings"] = [Quoted(heading) for heading in chunk.headings]
     return form
 
 
 FETCH = Tool(
     "fetch",
-    "Read the passage behind a search hit with its neighbours, or a document page by page, to quote exactly.",
+    "Read the passage behind a hit with its neighbours, or a document page by page, to quote exactly.",
     FetchArguments,
     _run,
     open_world=True,

@@ -19,7 +19,7 @@ def ingest_tool(jobs: JobStore) -> Tool:
 
     return Tool(
         "ingest",
-        "Build and publish products from their sources, as a job: follow it with `status`.",
+        "Build and publish products (default all) as a job: follow it with `status`.",
         ProductsArguments,
         run,
         scope=OPERATE,

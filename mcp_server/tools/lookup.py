@@ -8,11 +8,14 @@ from pydantic import Field
 
 from indexes.lookup import OpenLive, RecordQuestion, lookup
 from mcp_server.answer import Answer, Page
-from mcp_server.arguments import Arguments
+from mcp_server.arguments import Arguments, Filter
+from mcp_server.fence import quoted_cell
 from mcp_server.references import dataset_reference
+from mcp_server.reply_size import ResponseFormat, cut_cells, fitting
 from mcp_server.session import Session
 from mcp_server.table import text_table
 from mcp_server.tool import Tool
+from mcp_server.tracing import engine_span
 from semantic_layer.filter_form import parse_filter
 from semantic_layer.policy import Action
 
@@ -20,11 +23,12 @@ from semantic_layer.policy import Action
 class LookupArguments(Arguments):
     product: str
     dataset: str
-    key: Annotated[Any, Field(description="Value, or {column: value}")] = None
-    filters: Annotated[Any, Field(description="{field, op, value}; all, any, not")] = None
+    key: Annotated[str | int | dict[str, Any] | None, Field(description="Value, or {column: value}")] = None
+    filters: Annotated[Filter | None, Field(description="{field, op, value}; all, any, not")] = None
     columns: list[str] | None = None
     order: Annotated[list[str] | None, Field(description="-name descends")] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
+    response_format: ResponseFormat = "concise"
     cursor: str | None = None
 
 
@@ -44,31 +48,37 @@ def lookup_tool(open_live: OpenLive) -> Tool:
             limit=asked.limit,
             offset=offset,
         )
-        found = lookup(
-            session.snapshot,
-            question,
-            grants,
-            deadline_seconds=session.deadline.remaining,
-            open_live=open_live,
-        )
-        following = session.cursor(offset + len(found.rows), [asked.product]) if found.more else ""
+        with engine_span("lookup") as span:
+            found = lookup(
+                session.snapshot,
+                question,
+                grants,
+                deadline_seconds=session.deadline.remaining,
+                open_live=open_live,
+            )
+            span.set_attribute("wellhead.rows", len(found.rows))
+        rows = [{name: quoted_cell(value) for name, value in row.items()} for row in found.rows]
+        rows = [cut_cells(row, asked.response_format) for row in rows]
+        rows = rows[: fitting(rows, asked.response_format)]
+        more = found.more or len(rows) < len(found.rows)
+        following = session.cursor(offset + len(rows), [asked.product]) if more else ""
         receipt = session.receipt(
             grants,
-            rows=len(found.rows),
+            rows=len(rows),
             cut="live" if found.live else "edition",
             masked=found.masked,
             lineage=[dataset_reference(asked.product, asked.dataset)],
         )
         return Answer(
-            {"columns": list(found.columns), "rows": [dict(row) for row in found.rows]},
+            {"columns": list(found.columns), "rows": rows},
             receipt,
-            text=session.fence.around(text_table(found.columns, found.rows)) if found.rows else "no such records",
-            page=Page(len(found.rows), following),
+            text=session.fence.around(text_table(found.columns, rows)) if rows else "no such records",
+            page=Page(len(rows), following),
         )
 
     return Tool(
         "lookup",
-        "Look up records of a dataset by key or filter, such as one order. For totals use `query_metrics`.",
+        "Look up records of a dataset by key or filter. For totals use `query_metrics`.",
         LookupArguments,
         run,
         open_world=True,

@@ -16,7 +16,7 @@ from semantic_layer.policy import Action
 
 
 class ProductsArguments(Arguments):
-    products: Annotated[list[str] | None, Field(max_length=100, description="Default: all")] = None
+    products: Annotated[list[str] | None, Field(max_length=100)] = None
 
 
 def may_operate(session: Session, products: Sequence[str]) -> None:

@@ -17,8 +17,8 @@ from mcp_server.identity import OPERATE
 from mcp_server.session import Session
 from mcp_server.tool import Tool
 from mcp_server.tools.operate import may_operate, submitted
-from mcp_server.tools.status import job_form
-from semantic_layer.errors import InvalidArgument, UnknownName
+from mcp_server.tools.status import job_form, own_job
+from semantic_layer.errors import InvalidArgument
 
 MAX_LISTED = 20
 
@@ -58,7 +58,7 @@ def release_tool(ledger: Ledger, jobs: JobStore) -> Tool:
 
     return Tool(
         "release",
-        "List or compare editions; promote a sealed generation, roll back to an edition (jobs), cancel a job.",
+        "List or compare editions; promote a generation, roll back to an edition (jobs), cancel a job.",
         ReleaseArguments,
         run,
         scope=OPERATE,
@@ -84,10 +84,9 @@ def _listed(session: Session, ledger: Ledger, asked: ReleaseArguments) -> Answer
     data: dict[str, Any] = {"editions": editions}
     if asked.product:
         session.product(asked.product)
-        home = ledger.folder.parent
         data["generations"] = [
             {"generation": one.generation, "sealed_at": one.created_at, "counts": dict(one.counts)}
-            for one in sealed_generations(home, asked.product)
+            for one in sealed_generations(ledger.home, asked.product)
         ]
     lines = [f"edition {one['edition']} {one['action']} by {one['by']} at {one['at']}" for one in editions]
     return Answer(data, session.receipt({}), text="\n".join(lines), page=Page(len(editions)))
@@ -99,17 +98,16 @@ def _compared(session: Session, ledger: Ledger, asked: ReleaseArguments) -> Answ
     if earlier > live:
         raise InvalidArgument(f"edition {earlier} is not before the live one ({live}).", hint="Use action list.")
     visible = session.discoverable
-    rows = [row for row in differences(ledger.folder.parent, earlier, live) if row["product"] in visible]
+    rows = [row for row in differences(ledger, earlier, live) if row["product"] in visible]
     lines = [f"{row['product']}: {row['from'] or 'absent'} → {row['to'] or 'absent'}" for row in rows]
     data = {"from": earlier, "to": live, "changes": rows}
     return Answer(data, session.receipt({}), text="\n".join(lines) or "no difference", page=Page(len(rows)))
 
 
 def _cancelled(session: Session, jobs: JobStore, asked: ReleaseArguments) -> Answer:
-    job = jobs.get(_required(asked.job, "job"))
-    if job.principal != session.principal.subject:
-        raise UnknownName("job", job.id)
-    stopped = jobs.cancel(job.id)
+    job_id = _required(asked.job, "job")
+    own_job(session, jobs, job_id)
+    stopped = jobs.cancel(job_id)
     return Answer({"job": job_form(stopped)}, session.receipt({}), text=f"{stopped.id}: {stopped.state}")
 
 

@@ -61,7 +61,12 @@ def _product_status(session: Session, generation: LiveGeneration) -> dict[str, A
 
 
 def _job_status(session: Session, jobs: JobStore, job_id: str) -> Answer:
-    """A job's state, for who submitted it or an operator; for others it does not exist."""
+    job = own_job(session, jobs, job_id)
+    return Answer({"job": job_form(job)}, session.receipt({}), text=f"{job.id}: {job.state}")
+
+
+def own_job(session: Session, jobs: JobStore, job_id: str) -> Job:
+    """A job that the caller submitted as an operator. Raises UnknownName, the same for all others as for none."""
     unknown = UnknownName("job", job_id, hint="Give the job of an `ingest`, `release` or `evaluate` answer.")
     try:
         job = jobs.get(job_id)
@@ -69,7 +74,7 @@ def _job_status(session: Session, jobs: JobStore, job_id: str) -> Answer:
         raise unknown from None
     if job.principal != session.principal.subject or OPERATE not in session.principal.scopes:
         raise unknown
-    return Answer({"job": job_form(job)}, session.receipt({}), text=f"{job.id}: {job.state}")
+    return job
 
 
 def job_form(job: Job) -> dict[str, Any]:

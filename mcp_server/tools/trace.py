@@ -1,4 +1,4 @@
-"""`trace`: from a receipt back to what was asked, what was read and what that was built from."""
+"""`trace`: from a receipt back to what was asked, what was read, and built from what."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ _SHOWN = (
     "rows",
     "bytes",
     "ms",
+    "clock",
+    "trace_id",
 )
 
 
@@ -70,7 +72,7 @@ def trace_tool(home: Path, audit: AuditLog) -> Tool:
 
     return Tool(
         "trace",
-        "Explain an earlier answer by its receipt's audit_id: what was read and what that was built from.",
+        "Explain an earlier answer by its receipt's audit_id: what was read, and built from what.",
         TraceArguments,
         run,
     )

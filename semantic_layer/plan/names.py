@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from semantic_layer.errors import InvalidArgument, Refused, UnknownName
-from semantic_layer.metric import Dimension, Grain
+from semantic_layer.metric import Dimension
+from semantic_layer.plan.cut import Calendar, Cut, read_cut
 from semantic_layer.plan.world import Path, Place, World
 
 METRIC_TIME = "metric_time"
 SEPARATOR = "__"
+BY = " by "
+"""Between a metric and the entities it is grouped by, where its value is a field: `bookings by listing`."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """One reading of a name: a dimension, the way to it from the metric's base, and the grain it is cut to."""
+    """One reading of a name: a dimension, the way to it from the metric's base, and what its time is cut to."""
 
     path: Path
     place: Place
     dimension: Dimension
-    grain: Grain | None = None
+    cut: Cut | None = None
     spelled: bool = False
 
     @property
@@ -29,19 +32,21 @@ class Found:
         if self.dimension.entity:
             return ("entity", *_entities(self.path, self.dimension.entity))
         expression = self.dimension.expression.replace(f'"{self.place.dataset.name}".', "")
-        return (*self.place.table, expression, self.grain)
+        return (*self.place.table, expression, self.cut)
 
     @property
     def name(self) -> str:
         """How to ask for exactly this dimension."""
         dataset = self.place.dataset
-        grain = (self.grain.value,) if self.grain else ()
-        return SEPARATOR.join((dataset.primary_entity or dataset.name, self.dimension.name, *grain))
+        grain = (self.cut.value,) if self.cut else ()
+        owner = dataset.primary_entity or dataset.name
+        between = "." if "." in owner else SEPARATOR  # a bare table of another product goes by both its names
+        return SEPARATOR.join((owner + between + self.dimension.name, *grain))
 
     @property
     def way(self) -> str:
         """How to ask for this dimension by exactly this way."""
-        grain = (self.grain.value,) if self.grain else ()
+        grain = (self.cut.value,) if self.cut else ()
         return SEPARATOR.join((*(step.relationship.name for step in self.path), self.dimension.name, *grain))
 
 
@@ -54,40 +59,41 @@ def _entities(path: Path, *further: str) -> tuple[str, ...]:
 def find(world: World, base: Place, name: str, *, facts: bool = False) -> list[Found]:
     """Every reading of a name from one base, many-to-one ways only where there is one. Rights are not looked at.
 
-    `entity__field`, `dataset.field`, a bare field, each with `__grain` after it where it is a time dimension.
+    `entity__field`, `dataset.field`, a bare field, each with `__grain` after it where it is a time dimension: a
+    grain, a custom one, or a part of the date.
     `facts` also finds fields that are no dimensions, for the filters of metrics.
     """
     for paths in (world.onward(base), world.across(base)):
         found: list[Found] = []
         for path in paths:
-            found.extend(_at(path, base, name, facts))
+            found.extend(_at(path, base, name, facts, world.calendars(base.home)))
         if found:
-            exact = [one for one in found if one.grain is None] or found
+            exact = [one for one in found if one.cut is None] or found
             return [one for one in exact if one.spelled and one.path] or exact
     return []
 
 
-def _at(path: Path, base: Place, name: str, facts: bool) -> Iterator[Found]:
+def _at(path: Path, base: Place, name: str, facts: bool, known: Mapping[str, Calendar]) -> Iterator[Found]:
     place = path[-1].end if path else base
-    for elements, field, grain in _readings(name):
+    for elements, field, cut in _readings(name, known):
         spelled = _spells(elements, path, base)
         dimension = place.dataset.dimension(field) if spelled is not None else None
-        if dimension is not None and (facts or not dimension.fact) and (grain is None or dimension.truncatable):
-            yield Found(path, place, dimension, grain, bool(spelled))
+        if dimension is not None and (facts or not dimension.fact) and (cut is None or dimension.truncatable):
+            yield Found(path, place, dimension, cut, bool(spelled))
 
 
-def _readings(name: str) -> Iterator[tuple[tuple[str, ...], str, Grain | None]]:
+def _readings(name: str, known: Mapping[str, Calendar]) -> Iterator[tuple[tuple[str, ...], str, Cut | None]]:
     """The elements before the field, the field, and the grain, in every way the name can be cut."""
     dataset, dot, rest = name.rpartition(".")
     parts = rest.split(SEPARATOR)
-    cut_to = {grain.value: grain for grain in Grain}.get(parts[-1]) if len(parts) > 1 else None
-    for grain in (None, cut_to) if cut_to else (None,):
-        kept = parts[:-1] if grain else parts
+    cut_to = read_cut(parts[-1], known) if len(parts) > 1 else None
+    for cut in (None, cut_to) if cut_to else (None,):
+        kept = parts[:-1] if cut else parts
         if dot:
-            yield (dataset + ".",), SEPARATOR.join(kept), grain
+            yield (dataset + ".",), SEPARATOR.join(kept), cut
         else:
-            for cut in range(len(kept)):
-                yield tuple(kept[:cut]), SEPARATOR.join(kept[cut:]), grain
+            for place in range(len(kept)):
+                yield tuple(kept[:place]), SEPARATOR.join(kept[place:]), cut
 
 
 def _spells(elements: tuple[str, ...], path: Path, base: Place) -> bool | None:
@@ -96,7 +102,7 @@ def _spells(elements: tuple[str, ...], path: Path, base: Place) -> bool | None:
     if elements and elements[0].endswith("."):
         wanted = elements[0][:-1]
         return False if wanted in (end.dataset.name, f"{end.home}.{end.dataset.name}") else None
-    own = {base.dataset.name, base.dataset.primary_entity} - {""}
+    own = base.dataset.names
     if not path:
         return True if not elements or (len(elements) == 1 and elements[0] in own) else None
     if not elements:
@@ -120,11 +126,12 @@ def _leads(elements: Sequence[str], path: Path) -> bool | None:
     return len(elements) == len(path)
 
 
-def choose(world: World, bases: Sequence[tuple[str, Place]], name: str) -> list[Found]:
+def choose(world: World, bases: Sequence[tuple[str, Place]], name: str, *, joining: bool = False) -> list[Found]:
     """The one dimension that a name means for all these metrics, and each one's way to it.
 
-    `bases` are (metric, its base). Raises UnknownName for a name that does not exist for the caller,
-    InvalidArgument where it is ambiguous or does not go with a metric, Refused where it may not be used.
+    With `joining` its values are only joined on, which for an entity needs no right to see them. `bases` are (metric,
+    its base). Raises UnknownName for a name that does not exist for the caller, InvalidArgument where it is
+    ambiguous or does not go with a metric, Refused where it may not be used.
     """
     readings = [[one for one in find(world, base, name) if _exists(world, one)] for _, base in bases]
     common = [
@@ -145,7 +152,8 @@ def choose(world: World, bases: Sequence[tuple[str, Place]], name: str) -> list[
         identities = local
     chosen = [only_way([one for one in more if one.identity == identities[0]], name) for more in readings]
     for one in chosen:
-        require_allowed(world, one, name)
+        if not (joining and one.dimension.entity):
+            require_allowed(world, one, name)
     return chosen
 
 

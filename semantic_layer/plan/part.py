@@ -2,70 +2,200 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from semantic_layer.errors import InvalidArgument, Refused
-from semantic_layer.metric import Grain
-from semantic_layer.plan.leaves import Leaf, not_supported
-from semantic_layer.plan.names import METRIC_TIME, SEPARATOR, Found, find, only_way
-from semantic_layer.plan.plan import Aggregate, Join, Operand, Part, Snapshot, Source, Term
+from semantic_layer.metric import TimeSpine, quoted
+from semantic_layer.plan.cut import Calendar, Cut, base_grain, coarseness, read_cut
+from semantic_layer.plan.joins import join_of
+from semantic_layer.plan.leaves import Leaf, Name, not_supported
+from semantic_layer.plan.names import BY, METRIC_TIME, SEPARATOR, Found, find, only_way, require_allowed
+from semantic_layer.plan.plan import (
+    Aggregate,
+    CustomShift,
+    Events,
+    Fill,
+    Join,
+    Lookup,
+    Operand,
+    Part,
+    Plan,
+    Reduction,
+    Snapshot,
+    Term,
+    Tick,
+)
+from semantic_layer.plan.query import TimeWindow
+from semantic_layer.plan.sources import Reading, Readings
+from semantic_layer.plan.spine import calendar_value, spine_cut, spine_period, spine_time
+from semantic_layer.plan.time import cut_term, too_fine, window_predicate
 from semantic_layer.plan.world import Path, Place, World
-from semantic_layer.predicate import FALSE, TRUE, Predicate, all_of, bind, leaves, map_leaves
+from semantic_layer.predicate import And, Predicate, all_of, bind, leaves, map_leaves
 from semantic_layer.predicate import Leaf as Comparison
 from semantic_layer.product import Column, ColumnType
 
+CLOCK, LOOKUP = "wh.clock", "wh.lookup"
+Subplan = Callable[[Leaf, str, Sequence[str], bool, tuple[Name, ...]], tuple[Plan, str]]
+"""The plan of a metric by entities, for a leaf whose filter asks for it, and the name of its one metric.
 
-@dataclass
-class _Reading:
-    """One dataset on one way, while the part is built. `used` columns are grouped, filtered or computed with."""
+The flag says that it runs with its owner's rights, the names are the metrics whose own filter it is.
+"""
+Pairs = tuple[tuple[Term, Term], ...]
 
-    path: Path
-    place: Place
-    alias: str
-    used: set[str] = field(default_factory=set[str])
-    shown: bool = False
+
+@dataclass(frozen=True)
+class Field:
+    """What a name in a filter stands for: a term of a part, or where `own_time`, its time cut so (None: whole)."""
+
+    label: str
+    term: Term
+    column: Column
+    own_time: bool = False
+    cut: Cut | None = None
+    found: Found | None = None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One condition of a filter and what its fields stand for; `window` where it is the query's range of time."""
+
+    predicate: Predicate
+    fields: dict[str, Field]
+    window: TimeWindow | None = None
 
 
 @dataclass
 class PartBuilder:
-    """Collects what one measure needs. Columns used with the caller's rights narrow the rows to one rule's."""
+    """Collects what one measure needs, in this order: the clock, the keys' terms, the filters, then `build`."""
 
     world: World
     leaf: Leaf
     zone: str
     fiscal_month: int
-    _readings: dict[tuple[str, ...], _Reading] = field(default_factory=dict[tuple[str, ...], _Reading])
+    subplan: Subplan | None = None
+    full: bool = False
+    ticks: list[Tick] = field(default_factory=list[Tick])
+    reduction: Reduction | None = None
+    timed: list[Timed] = field(default_factory=list[Timed])
+    outer: list[Timed] = field(default_factory=list[Timed])
     _operands: dict[str, Operand] = field(default_factory=dict[str, Operand])
     _filters: list[Predicate] = field(default_factory=list[Predicate])
+    _crossed: Reading | None = None
+    _late: dict[str, tuple[Reading | Lookup, Pairs]] = field(
+        default_factory=dict[str, tuple[Reading | Lookup, Pairs]]
+    )
 
     def __post_init__(self) -> None:
         self.world = self.world.serving(*self.leaf.asked)
-        self._reading(())
-        self._to_grain = self._path_to(self.leaf.base, self.leaf.grained, self.leaf.measure.dataset)
+        self.readings = Readings(self.world, self.leaf)
+        self.readings.at(())
+        self._to_grain = self._path_to(self.leaf.base, self.leaf.grained, self.leaf.grained.dataset.name)
 
     # -- terms ---------------------------------------------------------------------------------------------
 
-    def term(self, found: Found, grain: Grain | None, *, owned: bool = False) -> Term:
-        """A dimension as a term of this part, cut to the grain; `owned`: without the caller's column rights."""
-        grain = grain or found.grain
-        reading = self._reading(found.path)
+    def term(
+        self,
+        found: Found,
+        cut: Cut | None,
+        *,
+        owned: bool = False,
+        steps: int | None = None,
+        filtering: bool = False,
+    ) -> Term:
+        """A dimension as a term of this part, cut; `owned`: without the caller's column rights.
+
+        The leaf's own time is its time after `steps` ticks of the clock, None for all of them. A filter may ask the
+        spine instead, so `filtering` allows a finer cut than the clock's.
+        """
+        reading = self.readings.at(found.path)
         if not owned:
             reading.used |= found.dimension.columns
             reading.shown = True
+        plain, cut = self.plain(found), cut or found.cut
+        if cut is None:
+            steps = 0 if not self.ticks else steps
+        taken = len(self.ticks) if steps is None else steps
+        if taken and self.is_own_time(found):
+            plain = self.moment(taken)
+            if not filtering:
+                self._fine_enough(cut, found, taken)
+        return self.cut(plain, cut, found, owned=owned)
+
+    def plain(self, found: Found) -> Term:
+        """A dimension's value, as it is."""
+        reading = self.readings.at(found.path)
         kind = self.type_of(found)
-        if grain is not None and kind not in (ColumnType.DATE, ColumnType.TIMESTAMP):
-            raise InvalidArgument(f"{found.name!r} is no date and cannot be cut to a {grain.value}.")
-        if grain is not None and grain.sub_day and kind is ColumnType.DATE:
-            raise InvalidArgument(f"{found.name!r} holds days, not {grain.value}s.", hint="Use day or coarser.")
-        return Term(
-            found.dimension.expression,
-            ((found.place.dataset.name, reading.alias),),
-            kind,
-            grain,
-            self.zone if kind is ColumnType.TIMESTAMP else "",
-            self.fiscal_month if grain is not None and grain.fiscal else 0,
-        )
+        zone = self.zone if kind is ColumnType.TIMESTAMP else ""
+        return Term(found.dimension.expression, ((found.place.dataset.name, reading.alias),), kind, zone=zone)
+
+    def moment(self, steps: int) -> Term:
+        """The rows' own time after so many ticks."""
+        tick = self.ticks[steps - 1]
+        kind = tick.period.result_type
+        zone = self.zone if kind is ColumnType.TIMESTAMP else ""
+        return Term(quoted(CLOCK, "t"), ((CLOCK, tick.alias),), kind, zone=zone)
+
+    def _fine_enough(self, cut: Cut | None, found: Found, steps: int) -> None:
+        grain, asked = self.ticks[steps - 1].period.grain, base_grain(cut) if cut else None
+        kept = found.dimension.grain
+        if grain is None or asked is None or (kept is not None and coarseness(asked) < coarseness(kept)):
+            return
+        if coarseness(asked) < coarseness(grain):
+            raise not_supported(f"{self.leaf.metric!r} moves by {grain.value}s and is filtered by a {asked.value}")
+
+    def cut(self, plain: Term, cut: Cut | None, found: Found, *, owned: bool = False) -> Term:
+        """A time cut to a grain, a part, or a custom period. Raises InvalidArgument where it cannot be."""
+        if cut is None:
+            return plain
+        if plain.type not in (ColumnType.DATE, ColumnType.TIMESTAMP):
+            raise InvalidArgument(f"{found.name!r} is no date and cannot be cut to a {cut.value}.")
+        if too_fine(cut, found.dimension.grain, plain.type):
+            kept = found.dimension.grain.value if found.dimension.grain else "day"
+            raise InvalidArgument(
+                f"{found.name!r} holds {kept}s, not {cut.value}s.", hint=f"Use {kept} or coarser."
+            )
+        if isinstance(cut, Calendar):
+            return self._custom(plain, cut, owned)
+        return cut_term(plain, cut, self.fiscal_month)
+
+    def _custom(self, plain: Term, asked: Calendar, owned: bool) -> Term:
+        """The custom period of a time, through the row of its time spine."""
+        calendar = self.world.calendars(self.leaf.model.product).get(asked.value, asked)
+        grain = calendar.spine.grain
+        at = cut_term(plain, grain, self.fiscal_month)
+        reading = self.readings.spine(calendar.spine, f"{calendar.value} of {at}")
+        if not owned:
+            self.show_column(reading, calendar)
+        period = spine_period(self.world, reading, calendar.spine, grain, self.zone, self.fiscal_month)
+        self._late[reading.alias] = (reading, ((at, period),))
+        return calendar_value(self.world, reading, calendar)
+
+    def cross(self, reading: Reading) -> None:
+        """Join every row of a further reading to every row of the base, before all else."""
+        self._crossed = reading
+
+    def spine_key(self, reading: Reading, spine: TimeSpine, cut: Cut) -> Term:
+        """A time spine's rows, read here, cut as asked."""
+        found = spine_cut(self.world, reading, spine, cut, self.zone, self.fiscal_month)
+        if found is None:
+            assert isinstance(cut, Calendar)
+            return self._custom(spine_time(self.world, reading, spine, self.zone), cut, owned=False)
+        if isinstance(cut, Calendar):
+            self.show_column(reading, cut)
+        return found
+
+    def show_column(self, reading: Reading, calendar: Calendar) -> None:
+        """Use a custom grain's column with the caller's rights. Raises Refused where it is withheld."""
+        column = calendar.grain.column
+        if not self.world.allowed(reading.place, frozenset({column})):
+            raise Refused(
+                f"{calendar.value!r} is masked or withheld for you: it cannot group, filter or sort.",
+                rule="column_withheld",
+                hint="Leave it out, or ask the product's owner.",
+            )
+        reading.used.add(column)
+        reading.shown = True
 
     def type_of(self, found: Found) -> ColumnType | None:
         """A dimension's type, from the contract where its file does not say."""
@@ -76,27 +206,48 @@ class PartBuilder:
         bare = found.dimension.expression.endswith(f'."{name}"')
         return column.type if column is not None and bare else None
 
+    def calendar_type(self, asked: Calendar) -> ColumnType | None:
+        """The type of a custom grain's column."""
+        calendar = self.world.calendars(self.leaf.model.product).get(asked.value, asked)
+        column = self.world.columns(self.world.spine_place(calendar.spine)).get(calendar.grain.column)
+        return column.type if column is not None else None
+
+    # -- time ----------------------------------------------------------------------------------------------
+
     def own_time(self) -> Found:
         """The measure's own time dimension. Raises InvalidArgument where its metric has none."""
-        measure = self.leaf.measure
-        name = measure.default_time
-        if not name and self.leaf.base.dataset.default_time:
-            name = f"{self.leaf.base.dataset.name}.{self.leaf.base.dataset.default_time}"
-        if not name:
+        found = self.own_time_or_none()
+        if found is None:
             raise InvalidArgument(
                 f"the metric {self.leaf.metric!r} has no time of its own.",
                 hint="Set default_time in the model, or name a dimension in `time.dimension`.",
             )
-        if "." not in name:
-            name = f"{measure.dataset}.{name}"
-        return self.resolve(name)
+        return found
+
+    def own_time_or_none(self) -> Found | None:
+        """The measure's own time dimension; None where it has none."""
+        measure, base = self.leaf.measure, self.leaf.base.dataset
+        name = measure.default_time or (f"{base.name}.{base.default_time}" if base.default_time else "")
+        if not name:
+            return None
+        return self.resolve(name if "." in name else f"{measure.dataset}.{name}")
+
+    def is_own_time(self, found: Found) -> bool:
+        """Whether a dimension is the time that the measure is added up over."""
+        own = self.own_time_or_none()
+        return own is not None and own.dimension == found.dimension and own.path == found.path
+
+    # -- names ---------------------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> Found:
         """A name that the model's author wrote. Raises InvalidArgument where it leads nowhere or several ways."""
-        if name.split(SEPARATOR)[0] == METRIC_TIME:
-            grain = name.partition(SEPARATOR)[2]
+        head, _, rest = name.partition(SEPARATOR)
+        if head == METRIC_TIME:
             own = self.own_time()
-            return Found(own.path, own.place, own.dimension, Grain(grain) if grain else None, own.spelled)
+            cut = read_cut(rest, self.world.calendars(self.leaf.model.product)) if rest else own.dimension.grain
+            if rest and cut is None:
+                raise InvalidArgument(f"the metric {self.leaf.metric!r} names no grain {rest!r}.")
+            return replace(own, cut=cut)
         found = find(self.world, self.leaf.base, name, facts=True)
         if not found:
             raise InvalidArgument(f"the metric {self.leaf.metric!r} names {name!r}, which its rows do not reach.")
@@ -110,20 +261,11 @@ class PartBuilder:
 
     # -- filters -------------------------------------------------------------------------------------------
 
-    def restrict(self, predicate: Predicate, terms: dict[str, tuple[Found, Term]]) -> None:
-        """AND a filter whose fields stand for these terms. Raises InvalidFilter for a value of a wrong type."""
-
-        columns = {name: self._column(name, *pair) for name, pair in terms.items()}
-
-        def named(comparison: Comparison) -> Predicate:
-            found, term = terms[comparison.field]
-            name = f"{term.aliases[0][1]}.{found.dimension.name}" + (f" {term.grain.value}" if term.grain else "")
-            self._operands[name] = Operand(name, term, replace(columns[comparison.field], name=name))
-            return replace(comparison, field=name)
-
-        self._filters.append(map_leaves(bind(predicate, columns), named))
-
-    def _column(self, name: str, found: Found, term: Term) -> Column:
+    def field(
+        self, name: str, found: Found, cut: Cut | None, *, owned: bool = False, steps: int | None = None
+    ) -> Field:
+        """A dimension that a filter names. Raises InvalidArgument where its type is not known."""
+        term, cut = self.term(found, cut, owned=owned, steps=steps, filtering=True), cut or found.cut
         kind = term.result_type
         if kind is None:
             raise InvalidArgument(
@@ -131,48 +273,158 @@ class PartBuilder:
                 hint="Declare its datatype in the semantic file.",
             )
         declared = self.world.columns(found.place).get(next(iter(found.dimension.columns), ""))
-        if declared is not None and kind is declared.type:
-            return Column(name, kind, declared.items, precision=declared.precision, scale=declared.scale)
-        return Column(name, kind)
+        column = Column(name, kind)
+        if cut is None and declared is not None and kind is declared.type:
+            column = Column(name, kind, declared.items, precision=declared.precision, scale=declared.scale)
+        label = f"{term.aliases[0][1]}.{found.dimension.name}" + (f" {cut.value}" if cut else "")
+        return Field(label, term, column, self.is_own_time(found), cut, found)
+
+    def metric_field(self, name: str, *, owned: bool = False, trail: tuple[Name, ...] = ()) -> Field:
+        """The value of a metric for the row's entities: `orders by customer`; `trail` as in a Subplan."""
+        if self.subplan is None:
+            raise not_supported(f"a filter on {name!r}")
+        metric, _, listed = name.partition(BY)
+        entities = [one.strip() for one in listed.split(",")]
+        plan, column = self.subplan(self.leaf, metric, entities, owned, trail)
+        alias = f"{LOOKUP}_{len(self._late)}"
+        pairs: list[tuple[Term, Term]] = []
+        for entity, key in zip(entities, plan.keys, strict=True):
+            own = self.resolve(entity)
+            if not owned and not own.dimension.entity:
+                require_allowed(self.world, own, entity)
+            self.readings.at(own.path)
+            pairs.append((self.plain(own), Term(quoted(LOOKUP, key.name), ((LOOKUP, alias),))))
+        known = next(
+            (one for one, (source, keys) in self._late.items() if _same_lookup(source, plan, keys, pairs)), ""
+        )
+        alias = known or alias
+        if not known:
+            self._late[alias] = (Lookup(alias, plan), tuple(pairs))
+        term = Term(f"CAST({quoted(LOOKUP, column)} AS DOUBLE)", ((LOOKUP, alias),), ColumnType.NUMBER)
+        return Field(f"{alias}.{name}", term, Column(name, ColumnType.NUMBER))
+
+    def restrict(
+        self,
+        predicate: Predicate,
+        fields: dict[str, Field],
+        *,
+        steps: int | None = None,
+        outer: bool = False,
+        window: TimeWindow | None = None,
+    ) -> None:
+        """AND a filter over these fields. Raises InvalidFilter for a value of a wrong type.
+
+        What only asks for the leaf's own time is asked of the time spine where there is one. `outer` filters also
+        leave out rows that empty periods brought in.
+        """
+        predicate = bind(predicate, {name: one.column for name, one in fields.items()})
+        for conjunct in predicate.parts if isinstance(predicate, And) else (predicate,):
+            used = {one.field: fields[one.field] for one in leaves(conjunct)}
+            timed = all(one.own_time for one in used.values())
+            whole = steps in (None, len(self.ticks))
+            if timed and whole:
+                self.timed.append(Timed(conjunct, used, window))
+            elif outer and not timed:
+                self.outer.append(Timed(conjunct, used))
+            if timed and whole and self.asks_spine(used):
+                continue
+            for one in used.values():
+                if self.ticks and one.own_time and one.found is not None and steps != 0:
+                    self._fine_enough(one.cut, one.found, len(self.ticks) if steps is None else steps)
+            self._filters.append(map_leaves(conjunct, lambda one: self._operand(one, fields[one.field])))
+
+    def asks_spine(self, used: dict[str, Field]) -> bool:
+        """Whether a condition on the leaf's own time is asked of the last tick's spine, not of the rows it shows."""
+        if not self.ticks or isinstance(self.ticks[-1].rule, CustomShift):
+            return False
+        return not any(isinstance(one.cut, Calendar) for one in used.values())
+
+    def _operand(self, comparison: Comparison, one: Field) -> Predicate:
+        self._operands[one.label] = Operand(one.label, one.term, replace(one.column, name=one.label))
+        return replace(comparison, field=one.label)
+
+    def restrict_window(self, found: Found, window: TimeWindow) -> None:
+        """AND the query's range of time over a dimension. Raises InvalidArgument where it is no date."""
+        if self.type_of(found) not in (ColumnType.DATE, ColumnType.TIMESTAMP):
+            name = window.dimension or METRIC_TIME
+            raise InvalidArgument(f"{name!r} is no date, so `time` cannot limit it.", hint="Use `filters`.")
+        one = self.field(METRIC_TIME, replace(found, cut=None), None)
+        predicate = window_predicate(METRIC_TIME, window, one.column.type, self.zone)
+        self.restrict(predicate, {METRIC_TIME: one}, outer=True, window=window)
 
     def restrict_by_metric(self) -> None:
-        """AND the metric's own filters."""
+        """AND the metric's own filters, each at the time that it sees."""
+        total = len(self.ticks)
         for given in self.leaf.filters:
-            terms: dict[str, tuple[Found, Term]] = {}
+            steps = max(total - given.above, 0)
+            fields: dict[str, Field] = {}
             for comparison in leaves(given.predicate):
-                found = self.resolve(comparison.field)
-                terms[comparison.field] = (found, self.term(found, None, owned=given.owned))
-            self.restrict(given.predicate, terms)
+                name = comparison.field
+                if BY in name:
+                    fields[name] = self.metric_field(name, owned=given.owned, trail=self.leaf.trail)
+                else:
+                    found = self.resolve(name)
+                    fields[name] = self.field(name, found, None, owned=given.owned, steps=steps)
+            self.restrict(given.predicate, fields, steps=steps)
 
     # -- the part ------------------------------------------------------------------------------------------
 
-    def build(self, keys: Sequence[Term], snapshot: Snapshot | None) -> Part:
+    def build(
+        self,
+        keys: Sequence[Term],
+        snapshot: Snapshot | None,
+        events: Events | None = None,
+        fill: Fill | None = None,
+    ) -> Part:
         """The part, once everything it needs was asked for."""
         measure, leaf = self.leaf.measure, self.leaf
-        aliases: list[tuple[str, str]] = []
-        for name in sorted({dataset for dataset, _ in measure.columns}):
-            reading = self._measured(name)
-            aliases.append((name, reading.alias))
-            if not leaf.owned:
-                reading.used |= {column for dataset, column in measure.columns if dataset == name}
-        term = Term(measure.expression, tuple(aliases))
-        self._restricting()
+        term = self.measured()
+        self.readings.restricting()
         distinct = self._counted_once()
-        if distinct and snapshot is not None:
+        if distinct and (snapshot is not None or events is not None):
             raise not_supported(f"{leaf.metric!r} takes a level at a moment, and this spreads it over many rows")
-        readings = list(self._readings.values())
+        joined = self.readings.joined
+        early = [Join(self.readings.source(self._crossed), (), kind="cross")] if self._crossed else []
+        own = Aggregate(
+            leaf.alias,
+            measure.aggregation,
+            term,
+            measure.percentile,
+            measure.discrete,
+            fill=leaf.fill if self.reduction else None,
+            approximate=measure.approximate,
+        )
+        if events is not None:
+            own = replace(events.part.aggregates[0], alias=leaf.alias)
         return Part(
-            base=self._source(readings[0]),
-            joins=tuple(self._join(reading) for reading in readings[1:]),
+            base=self.readings.source(joined[0]),
+            joins=(*early, *(join_of(self, reading, full=self.full) for reading in joined[1:])),
             keys=tuple(keys),
             filter=all_of(*self._filters),
             operands=tuple(self._operands[name] for name in sorted(self._operands)),
-            aggregates=(Aggregate(leaf.alias, measure.aggregation, term, measure.percentile, measure.discrete),),
+            aggregates=(own,),
             distinct=distinct,
             present=next(iter(distinct), None) if self._to_grain else None,
             snapshot=snapshot,
-            minimum=self._minimum(readings),
+            minimum=max(
+                self.readings.minimum(self.readings.at(self._to_grain)), events.part.minimum if events else 0
+            ),
+            ticks=tuple(self.ticks),
+            late=tuple(self._late_join(*one) for one in self._late.values()),
+            events=events,
+            fill=fill,
+            reduction=self.reduction,
         )
+
+    def measured(self) -> Term:
+        """What is aggregated, over the datasets it reads."""
+        measure, aliases = self.leaf.measure, list[tuple[str, str]]()
+        for name in sorted({dataset for dataset, _ in measure.columns}):
+            reading = self._measured(name)
+            aliases.append((name, reading.alias))
+            if not self.leaf.owned:
+                reading.used |= {column for dataset, column in measure.columns if dataset == name}
+        return Term(measure.expression, tuple(aliases))
 
     def snapshot(self, keys: Sequence[Found]) -> Snapshot | None:
         """Which moment of a level counts: within each grouping and each period of the queried time."""
@@ -191,7 +443,7 @@ class PartBuilder:
 
     def _counted_once(self) -> tuple[Term, ...]:
         """The key of the measure's rows, where joins or a common root would count them more than once."""
-        fans = any(step.many for reading in self._readings.values() for step in reading.path)
+        fans = any(step.many for reading in self.readings.joined for step in reading.path)
         if not fans and not self._to_grain:
             return ()
         dataset = self.leaf.grained.dataset
@@ -201,19 +453,20 @@ class PartBuilder:
                 rule="fan_out",
                 hint=f"Declare primary_key on {dataset.name!r}, or group by a dimension of its own.",
             )
-        alias = self._reading(self._to_grain).alias
-        return tuple(
-            Term(
-                ".".join('"' + part.replace('"', '""') + '"' for part in (dataset.name, column)),
-                ((dataset.name, alias),),
-            )
-            for column in dataset.key
-        )
+        alias = self.readings.at(self._to_grain).alias
+        key = [Term(quoted(dataset.name, column), ((dataset.name, alias),)) for column in dataset.key]
+        # A row counts once for each period that shows it.
+        return (*key, *([self.moment(len(self.ticks))] if self.ticks else []))
 
-    def _measured(self, name: str) -> _Reading:
+    def _late_join(self, source: Reading | Lookup, pairs: Pairs) -> Join:
+        kept = source if isinstance(source, Lookup) else self.readings.source(source)
+        full = self.full and isinstance(source, Lookup)
+        return Join(kept, pairs, kind="full" if full else "left")
+
+    def _measured(self, name: str) -> Reading:
         place = self.world.place(self.leaf.model.product, name) or self.leaf.grained
         further = self._path_to(self.leaf.grained, place, name)
-        return self._reading((*self._to_grain, *further))
+        return self.readings.at((*self._to_grain, *further))
 
     def _path_to(self, start: Place, end: Place, name: str) -> Path:
         ways = [path for path in self.world.onward(start) if (path[-1].end if path else start).key == end.key]
@@ -224,93 +477,7 @@ class PartBuilder:
             raise InvalidArgument(f"there are several ways from {start.dataset.name!r} to {name!r}: {listed}.")
         return ways[0]
 
-    def _reading(self, path: Path) -> _Reading:
-        """The source at the end of a way, joined with everything before it."""
-        key = tuple(part for step in path for part in (step.relationship.name, step.end.dataset.name))
-        if key not in self._readings:
-            if path:
-                self._reading(path[:-1])
-            place = path[-1].end if path else self.leaf.base
-            if path and place.dataset.validity:
-                raise not_supported(f"{place.dataset.name!r} holds rows that are valid for a time")
-            taken = {reading.alias for reading in self._readings.values()}
-            wanted = place.dataset.name.replace(".", "_")
-            number = 2
-            alias = wanted
-            while alias in taken:
-                alias, number = f"{wanted}_{number}", number + 1
-            self._readings[key] = _Reading(path, place, alias)
-        return self._readings[key]
 
-    def _restricting(self) -> None:
-        """Join what the grant withholds rows of, so that facts of a forbidden dimension row can be dropped."""
-        fanned = [reading.path for reading in self._readings.values() if reading.path and reading.path[-1].many]
-        starts: list[Path] = [(), *fanned]
-        for start in starts:
-            for way in self.world.onward(start[-1].end if start else self.leaf.base):
-                if way and self._withholds(way[-1].end):
-                    self._reading((*start, *way))
-
-    def _withholds(self, place: Place) -> bool:
-        product = place.dataset.product
-        if product not in self.world.products:
-            return False
-        grant = self.world.grants.get(product)
-        if grant is None or not grant.dataset(place.dataset.table).allowances:
-            raise Refused(
-                f"the rows of {self.leaf.metric!r} belong to data that is not granted to you.",
-                rule="restricts_facts",
-                hint="Ask the owner for the rows behind it; `describe` names the owner.",
-            )
-        return grant.restricts_facts and grant.dataset(place.dataset.table).access().rows != TRUE
-
-    def _source(self, reading: _Reading) -> Source:
-        place = reading.place
-        product, table = place.table
-        columns = self.world.columns(place)
-        access = self.world.dataset_grant(place).access(used=reading.used)
-        if access.rows == FALSE:
-            raise self._uncovered(reading)
-        grant = self.world.grants[product]
-        joined = bool(reading.path)
-        return Source(
-            alias=reading.alias,
-            dataset=place.dataset.name,
-            product=product,
-            table=table,
-            rows=access.rows,
-            keep=self.world.keep(product, table),
-            forbids=joined and grant.restricts_facts and access.rows != TRUE,
-            columns=columns,
-        )
-
-    def _uncovered(self, reading: _Reading) -> Refused:
-        names = ", ".join(sorted(reading.used))
-        dataset = reading.place.dataset.name
-        if not self.world.dataset_grant(reading.place).allowances:
-            said = f"{self.leaf.metric!r} reads data that is not granted to you."
-            return Refused(said, rule="not_granted", hint="Ask the product's owner for access.")
-        if reading.used <= self.world.dataset_grant(reading.place).columns:
-            said = f"no rule shows you {names} of {dataset!r} together."
-            return Refused(said, rule="policy_overlap", hint="Ask for fewer of them at a time.")
-        return Refused(
-            f"the metric {self.leaf.metric!r} is not certified and reads columns that are withheld from you.",
-            rule="uncertified_metric",
-            hint="Ask its owner to certify it; a certified metric runs with its owner's column rights.",
-        )
-
-    def _join(self, reading: _Reading) -> Join:
-        step = reading.path[-1]
-        relationship = step.relationship
-        parent = self._reading(reading.path[:-1])
-        pairs = zip(relationship.from_keys, relationship.to_keys, strict=True)
-        return Join(
-            source=self._source(reading),
-            parent=parent.alias,
-            pairs=tuple((own, other) if not step.many else (other, own) for own, other in pairs),
-            many=step.many,
-        )
-
-    def _minimum(self, readings: Sequence[_Reading]) -> int:
-        shown = [readings[0], self._reading(self._to_grain), *(one for one in readings if one.shown)]
-        return max(self.world.grants[one.place.dataset.product].minimum_group_size for one in shown)
+def _same_lookup(source: Reading | Lookup, plan: Plan, keys: Pairs, pairs: Sequence[tuple[Term, Term]]) -> bool:
+    alike = [(own, other.expression) for own, other in keys] == [(own, other.expression) for own, other in pairs]
+    return isinstance(source, Lookup) and source.plan == plan and alike

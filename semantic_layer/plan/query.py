@@ -13,7 +13,7 @@ from semantic_layer.filter_form import filter_form, parse_filter
 from semantic_layer.metric import Grain
 from semantic_layer.predicate import TRUE, Predicate
 
-KEYS = ("metrics", "dimensions", "filters", "time", "order", "limit", "saved_query")
+KEYS = ("metrics", "dimensions", "filters", "time", "order", "limit", "saved_query", "distinct", "min_max")
 TIME_KEYS = ("grain", "start", "end", "zone", "dimension")
 MAX_NAMES = 50
 MAX_LIMIT = 1_000_000
@@ -36,7 +36,11 @@ class TimeWindow:
 
 @dataclass(frozen=True)
 class MetricQuery:
-    """Metrics by dimensions, under a filter. `order` names what is asked for, with `-` for descending."""
+    """Metrics by dimensions, under a filter. `order` names what is asked for, with `-` for descending.
+
+    Without metrics it asks for the dimensions' values that occur together: each once where `distinct`, only the least
+    and the greatest of one dimension with `min_max`.
+    """
 
     metrics: tuple[str, ...]
     dimensions: tuple[str, ...] = ()
@@ -45,6 +49,8 @@ class MetricQuery:
     order: tuple[str, ...] = ()
     limit: int | None = None
     saved_query: str = ""
+    distinct: bool = True
+    min_max: bool = False
 
     @classmethod
     def from_json(cls, data: Any) -> MetricQuery:
@@ -58,11 +64,15 @@ class MetricQuery:
             order=_names(form, "order"),
             limit=_limit(form.get("limit")),
             saved_query=_text(form, "saved_query"),
+            distinct=_flag(form, "distinct", True),
+            min_max=_flag(form, "min_max", False),
         )
-        if not query.metrics and not query.saved_query:
+        if not (query.metrics or query.saved_query or query.dimensions or query.time.grain):
             raise InvalidArgument(
                 "a metric query needs `metrics`.", hint="Name at least one; `discover` lists them."
             )
+        if query.metrics and (query.min_max or not query.distinct):
+            raise InvalidArgument("`min_max` and `distinct` are for a query without metrics.")
         return query
 
     def to_json(self) -> dict[str, Any]:
@@ -82,8 +92,10 @@ class MetricQuery:
             "order": list(self.order),
             "limit": self.limit,
             "saved_query": self.saved_query,
+            "min_max": self.min_max,
         }
-        return {key: value for key, value in form.items() if value}
+        kept = {key: value for key, value in form.items() if value}
+        return kept if self.distinct else {**kept, "distinct": False}
 
 
 def read_grain(text: str) -> Grain:
@@ -129,6 +141,13 @@ def _text(form: Mapping[str, Any], key: str) -> str:
     if raw is not None and not isinstance(raw, str):
         raise InvalidArgument(f"`{key}` takes a text, not {raw!r}.")
     return raw or ""
+
+
+def _flag(form: Mapping[str, Any], key: str, default: bool) -> bool:
+    raw = form.get(key, default)
+    if not isinstance(raw, bool):
+        raise InvalidArgument(f"`{key}` takes true or false, not {raw!r}.")
+    return raw
 
 
 def _limit(raw: Any) -> int | None:

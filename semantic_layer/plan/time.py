@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from semantic_layer.errors import InvalidArgument
-from semantic_layer.metric import SemanticModel
+from semantic_layer.metric import Grain, SemanticModel
+from semantic_layer.plan.cut import Cut, DatePart, base_grain, coarseness
+from semantic_layer.plan.plan import Term
 from semantic_layer.plan.query import TimeWindow, read_zone
 from semantic_layer.predicate import TRUE, Predicate, Range
 from semantic_layer.product import ColumnType
@@ -37,6 +40,41 @@ def fiscal_month(models: Iterable[SemanticModel]) -> int:
             hint="Set fiscal_year_start_month in the model, or use quarter and year.",
         )
     return months.pop()
+
+
+def cut_term(term: Term, cut: Grain | DatePart, fiscal_month: int) -> Term:
+    """A whole time cut to a grain or a part of its date."""
+    if isinstance(cut, DatePart):
+        return replace(term, part=cut)
+    return replace(term, grain=cut, fiscal_month=fiscal_month if cut.fiscal else 0)
+
+
+def too_fine(cut: Cut, kept: Grain | None, kind: ColumnType | None) -> bool:
+    """Whether a time kept at this grain, or of this type, cannot be cut so."""
+    asked = base_grain(cut)
+    floor = kept or (Grain.DAY if kind is ColumnType.DATE else Grain.NANOSECOND)
+    if kind is ColumnType.DATE:
+        floor = max(floor, Grain.DAY, key=coarseness)
+    return asked is not None and not isinstance(cut, DatePart) and coarseness(asked) < coarseness(floor)
+
+
+def is_whole(moment: date | datetime | None, grain: Grain) -> bool:
+    """Whether a period of the grain begins at the moment; without a moment there is nothing to cut."""
+    if moment is None or grain.sub_day or grain.fiscal:
+        return True
+    if isinstance(moment, datetime) and moment.time() != time():
+        return False
+    match grain:
+        case Grain.WEEK:
+            return moment.weekday() == 0
+        case Grain.MONTH:
+            return moment.day == 1
+        case Grain.QUARTER:
+            return moment.day == 1 and moment.month % 3 == 1
+        case Grain.YEAR:
+            return moment.day == 1 and moment.month == 1
+        case _:
+            return True
 
 
 def window_predicate(field: str, window: TimeWindow, kind: ColumnType | None, zone: str) -> Predicate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from semantic_layer.errors import InvalidArgument, Refused, UnknownName
-from semantic_layer.metric import Aggregation, Measure
+from semantic_layer.metric import Aggregation, Grain, Measure
 from semantic_layer.plan.leaves import Leaf
 from semantic_layer.plan.names import METRIC_TIME, SEPARATOR, Found, find, require_allowed
 from semantic_layer.plan.part import PartBuilder
@@ -34,7 +34,7 @@ def build_values_plan(
     leaf = Leaf("m0", ("", dimension), model, measure, (), True, found.place, found.place)
     zone = reporting_zone("", [model], default_zone)
     builder = PartBuilder(world, leaf, zone, model.fiscal_year_start_month)
-    term = builder.term(found, found.grain)
+    term = builder.term(found, found.cut)
     kind = term.result_type
     part = builder.build([term], None)
     text = replace(term, expression=f"LOWER(CAST({term.expression} AS VARCHAR))", type=ColumnType.STRING)
@@ -51,7 +51,8 @@ def build_values_plan(
         ),
     )
     name = dimension
-    column = OutputColumn(name, "dimension", kind, found.dimension.label, found.dimension.unit, found.grain, zone)
+    grain = found.cut if isinstance(found.cut, Grain) else None
+    column = OutputColumn(name, "dimension", kind, found.dimension.label, found.dimension.unit, grain, zone)
     return Plan(
         keys=(column,),
         metrics=(OutputColumn(ROWS, "metric", ColumnType.INTEGER),),

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from semantic_layer.errors import Refused, UnknownName
-from semantic_layer.metric import Dimension, Metric, Relationship, SemanticDataset, SemanticModel
+from semantic_layer.metric import (
+    Dimension,
+    Grain,
+    Metric,
+    Relationship,
+    SemanticDataset,
+    SemanticModel,
+    TimeSpine,
+    quoted,
+)
+from semantic_layer.plan.cut import Calendar, calendars, coarseness
 from semantic_layer.policy import DatasetGrant, Grants
 from semantic_layer.predicate import TRUE, Predicate
 from semantic_layer.product import Column, ColumnType, DataProduct
@@ -71,6 +81,7 @@ class World:
     discover: Grants | None = None
     keep: Keep = keep_all
     _steps: dict[tuple[str, str], list[Step]] = field(default_factory=dict[tuple[str, str], list[Step]])
+    _calendars: dict[str, dict[str, Calendar]] = field(default_factory=dict[str, dict[str, Calendar]])
 
     def __post_init__(self) -> None:
         for model in self.models.values():
@@ -79,7 +90,10 @@ class World:
                 end = self.place(model.product, relationship.to_dataset)
                 if start is None or end is None:
                     continue
-                for step in (Step(relationship, start, end, False), Step(relationship, end, start, True)):
+                steps = [Step(relationship, start, end, False)]
+                if not relationship.partitions:
+                    steps.append(Step(relationship, end, start, True))
+                for step in steps:
                     self._steps.setdefault(step.start.key, []).append(step)
 
     def place(self, home: str, name: str) -> Place | None:
@@ -138,7 +152,7 @@ class World:
                 waiting.extend(
                     ((*path, step), step.end)
                     for step in self.steps(place)
-                    if not step.many and step.end.key not in seen
+                    if not step.many and step.end.key not in seen and _partitioned(start, path, step)
                 )
 
     def across(self, start: Place) -> Iterator[Path]:
@@ -154,8 +168,52 @@ class World:
                 waiting.extend(
                     ((*path, step), step.end)
                     for step in self.steps(place)
-                    if step.end.key not in seen and not (forward and step.many) and (path or step.many)
+                    if step.end.key not in seen
+                    and not (forward and step.many)
+                    and (path or step.many)
+                    and _partitioned(start, path, step)
                 )
+
+    # -- time spines ---------------------------------------------------------------------------------------
+
+    def spines(self, home: str) -> list[TimeSpine]:
+        """The time spines for a model's metrics: its own, or else those of the other models."""
+        own = self.models[home].time_spines if home in self.models else ()
+        others = [spine for name in sorted(self.models) for spine in self.models[name].time_spines]
+        return list(own) or others
+
+    def calendars(self, home: str = "") -> dict[str, Calendar]:
+        """The custom grains that a model's metrics can be cut to, by name."""
+        if home not in self._calendars:
+            self._calendars[home] = calendars(self.spines(home))
+        return self._calendars[home]
+
+    def spine(self, home: str, grain: Grain, needs: Sequence[Calendar] = ()) -> TimeSpine:
+        """The coarsest time spine that has every period of the grain. Raises Refused where there is none.
+
+        `needs` are custom grains it had better hold itself.
+        """
+        found = [one for one in self.spines(home) if coarseness(one.grain) <= coarseness(grain)]
+        if not found:
+            raise Refused(
+                f"there is no time spine of {grain.value}s or finer.",
+                rule="no_time_spine",
+                hint="Declare a table with one row for each period in the model's time_spines.",
+            )
+        best = max(found, key=lambda one: coarseness(one.grain))
+        alike = [one for one in found if one.grain is best.grain]
+        return next((one for one in alike if any(need.spine == one for need in needs)), alike[0])
+
+    def spine_place(self, spine: TimeSpine) -> Place:
+        """The spine's table as a dataset. Raises Refused where it is not published."""
+        place = self._bare(spine.product, spine.table)
+        if place is None:
+            raise Refused(
+                f"the time spine {spine.table!r} is not published.",
+                rule="not_published",
+                hint=f"Make {spine.table!r} a dataset of {spine.product!r} and ingest it.",
+            )
+        return place
 
     # -- rights --------------------------------------------------------------------------------------------
 
@@ -228,11 +286,20 @@ class World:
             )
 
 
+def partition_place(start: Place, path: Path, name: str) -> int | None:
+    """How many hops lead to the first dataset on a way that has this partition; None where none has."""
+    places = [start, *(step.end for step in path)]
+    return next((hops for hops, place in enumerate(places) if name in place.dataset.partitions), None)
+
+
+def _partitioned(start: Place, path: Path, step: Step) -> bool:
+    return all(partition_place(start, path, name) is not None for name in step.relationship.partitions)
+
+
 def _bare_dimension(dataset: str, column: Column) -> Dimension:
-    quoted = ".".join('"' + part.replace('"', '""') + '"' for part in (dataset, column.name))
     return Dimension(
         name=column.name,
-        expression=quoted,
+        expression=quoted(dataset, column.name),
         columns=frozenset({column.name}),
         type=column.type,
         is_time=column.type in (ColumnType.DATE, ColumnType.TIMESTAMP),

@@ -62,6 +62,8 @@ class _Checker:
         columns: dict[str, Column] = {}
         for leaf in leaves(metric.filter):
             dimension = self.dimensions.get(leaf.field)
+            if dimension is not None and dimension.type is None:
+                return  # its values are bound where its type is known
             if dimension is not None:
                 columns[leaf.field] = _column(leaf.field, dimension)
             elif "." in leaf.field:

@@ -1,8 +1,8 @@
 """Reads dbt's semantic layer as it is: target/semantic_manifest.json, or the legacy `semantic_models:` YAML.
 
 https://docs.getdbt.com/docs/build/semantic-models. An entity that two semantic models share is a relationship to the
-one where it is primary or unique. What MetricFlow knows and is not computed here yet stays in the model and is
-refused by its name: cumulative and conversion metrics, offsets, time spines, filters on metrics, validity ranges.
+one where it is primary, unique or, for rows that hold for a time, natural. Time spines stand in the project's
+configuration; a spine's table must be a dataset of the product, or of another one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from semantic_layer.errors import InvalidArgument
 from semantic_layer.findings import Findings
 from semantic_layer.metric import (
+    CustomGrain,
     Dimension,
     Grain,
     Measure,
@@ -23,6 +24,7 @@ from semantic_layer.metric import (
     Relationship,
     SemanticDataset,
     SemanticModel,
+    TimeSpine,
 )
 from semantic_layer.product import ColumnType, DataProduct
 from semantic_layer.section import unknown_name
@@ -33,6 +35,7 @@ from semantic_layer.yaml_file import Node
 
 _REF = re.compile(r"""ref\(\s*(?:['"][^'"]*['"]\s*,\s*)?['"]([^'"]+)['"]""")
 _ONE = ("primary", "unique", "natural")
+_KEYS = ("primary", "unique")
 
 
 def is_dbt(node: Node) -> bool:
@@ -63,7 +66,9 @@ class _Reader:
             if dataset.name in self.datasets:
                 self.wrong(node, f"the semantic model {dataset.name!r} stands twice.", "Rename one.")
             self.datasets[dataset.name] = dataset
-        reader = MetricReader(self.names, self.datasets, self.measures)
+        spines = self.time_spines()
+        custom = {grain.name: spine.grain for spine in spines for grain in spine.custom_grains}
+        reader = MetricReader(self.names, self.datasets, self.measures, custom)
         for node in self.listed("metrics"):
             metric = self.guarded(node, lambda node=node: reader.metric(node))
             if metric is not None and metric.name in self.metrics:
@@ -80,6 +85,7 @@ class _Reader:
             relationships=tuple(self.relationships()),
             metrics=tuple(self.metrics.values()),
             saved_queries=tuple(one for one in saved if one is not None),
+            time_spines=spines,
             file=self.nodes[0].file,
         )
 
@@ -98,6 +104,41 @@ class _Reader:
 
     def wrong(self, node: Node, message: str, suggestion: str = "") -> None:
         self.findings.problems.append(node.problem(message, suggestion))
+
+    def time_spines(self) -> tuple[TimeSpine, ...]:
+        """The spines of the project's configuration, in the new form, or else in the one before dbt 1.9."""
+        found: dict[Grain, TimeSpine] = {}
+        for node in self.nodes:
+            project = node.at("project_configuration")
+            for one in project.at("time_spines").items or ():
+                spine = self.guarded(one, lambda one=one: self.time_spine(one))
+                if spine is not None:
+                    found[spine.grain] = spine
+            for one in project.at("time_spine_table_configurations").items or ():
+                product, table = source_of(text_of(one, "location").rpartition(".")[2], self.product)
+                grain = text_of(one, "grain").casefold()
+                if grain in tuple(Grain):
+                    found.setdefault(
+                        Grain(grain), TimeSpine(product, table, text_of(one, "column_name"), Grain(grain))
+                    )
+        return tuple(found.values())
+
+    def time_spine(self, node: Node) -> TimeSpine:
+        product, table = source_of(text_of(node.at("node_relation"), "alias"), self.product)
+        column = node.at("primary_column")
+        grain = text_of(column, "time_granularity").casefold()
+        if grain not in tuple(Grain):
+            raise InvalidArgument(f"no grain {grain!r}.", hint="Use one of " + ", ".join(Grain) + ".")
+        return TimeSpine(
+            product,
+            table,
+            text_of(column, "name"),
+            Grain(grain),
+            tuple(
+                CustomGrain(text_of(one, "name").casefold(), text_of(one, "column_name") or text_of(one, "name"))
+                for one in node.at("custom_granularities").items or ()
+            ),
+        )
 
     # -- semantic models -----------------------------------------------------------------------------------
 
@@ -128,7 +169,7 @@ class _Reader:
             if (found := self.guarded(one, lambda one=one: self.measure(one, names, default_time))) is not None
         ]
         primary = next((text_of(one, "name") for one in entities if text_of(one, "type") == "primary"), "")
-        keys = [self.key(one, names) for one in entities if text_of(one, "type") in _ONE]
+        keys = [self.key(one, names) for one in entities if text_of(one, "type") in _KEYS]
         return SemanticDataset(
             name=name,
             product=product,
@@ -140,6 +181,7 @@ class _Reader:
             default_time=default_time,
             primary_entity=primary or text_of(node, "primary_entity"),
             validity=self.validity(node),
+            partitions=tuple(sorted(self.partitions[name])),
             description=text_of(node, "description"),
             line=node.line,
         )
@@ -151,7 +193,7 @@ class _Reader:
             stated = reference[1] if reference else text_of(node, "model") or name
         product, table = source_of(stated, self.product)
         known = [one.name for one in self.product.datasets]
-        if product == self.product.name and table not in known:
+        if known and product == self.product.name and table not in known:
             self.findings.problems.append(unknown_name(node, "dataset of the contract", table, known))
         return product, table
 
@@ -169,10 +211,12 @@ class _Reader:
         )
 
     def key(self, node: Node, names: DatasetNames) -> tuple[str, ...]:
-        dataset = names.contract
+        """The one column that a key is; none where it is computed. Without a contract a plain word is a column."""
         text = text_of(node, "expr") or text_of(node, "name")
         column = names.column(text)
-        return (column.name,) if dataset is not None and column is not None else ()
+        if names.contract is None and text.isidentifier():
+            return (text,)
+        return (column.name,) if column is not None else ()
 
     def dimension(self, node: Node, names: DatasetNames) -> Dimension:
         scalar = read_expression(node, names, self.names)
@@ -221,13 +265,13 @@ class _Reader:
                 if start.name == end.name or name != text_of(far, "name") or kind not in _ONE:
                     continue
                 parts = self.partitions[end.name]
-                if not parts <= self.partitions[start.name]:
-                    continue  # its key is unique only within a partition that these rows do not name
-                shared = [name, *sorted(parts)]
+                # Its key is unique only within a partition, which these rows name or those before them on the way.
+                missing = tuple(sorted(parts - self.partitions[start.name]))
+                shared = [name, *sorted(parts & self.partitions[start.name])]
                 pairs = [[dataset.dimension(one) for one in shared] for dataset in (start, end)]
                 keys = [tuple(one.expression for one in side if one is not None) for side in pairs]
                 if len(keys[0]) == len(keys[1]) == len(shared):
-                    yield Relationship(name, start.name, end.name, keys[0], keys[1], line=near.line)
+                    yield Relationship(name, start.name, end.name, keys[0], keys[1], missing, line=near.line)
 
     def created_metrics(self) -> None:
         """`create_metric: true` makes a metric of a measure's name, unless one was written."""

@@ -46,23 +46,28 @@ def read_aggregate(node: Node, names: DatasetNames, all_names: Names) -> Measure
         columns=scalar.columns,
         percentile=float(share) if isinstance(share, (int, float)) else 0.5,
         discrete=params.at("use_discrete_percentile").value is True,
+        approximate=params.at("use_approximate_percentile").value is True,
     )
+
+
+def read_non_additive(node: Node) -> NonAdditive | None:
+    """The time that a measure must not be summed over, or None."""
+    given = node.get("non_additive_dimension")
+    if given is None or given.value is None:
+        return None
+    groupings = tuple(str(one.value) for one in given.at("window_groupings").items or ())
+    least = text_of(given, "window_choice").casefold() == "min"
+    return NonAdditive(text_of(given, "name"), "min" if least else "max", groupings)
 
 
 def read_measure(node: Node, names: DatasetNames, all_names: Names, default_time: str) -> Measure:
     """One measure with its time and what it must not be summed over. Raises InvalidArgument."""
     time = text_of(node, "agg_time_dimension") or default_time
-    given = node.get("non_additive_dimension")
-    non_additive = None
-    if given is not None and given.value is not None:
-        choice = text_of(given, "window_choice").casefold()
-        groupings = tuple(str(one.value) for one in given.at("window_groupings").items or ())
-        non_additive = NonAdditive(text_of(given, "name"), "min" if choice == "min" else "max", groupings)
     return replace(
         read_aggregate(node, names, all_names),
         name=text_of(node, "name"),
         default_time=f"{names.name}.{time}" if time else "",
-        non_additive=non_additive,
+        non_additive=read_non_additive(node),
         description=text_of(node, "description"),
         line=node.line,
     )

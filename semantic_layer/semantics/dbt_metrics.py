@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from semantic_layer.errors import InvalidArgument
 from semantic_layer.filter_form import filter_form
 from semantic_layer.metric import (
+    Conversion,
+    Cumulative,
     Grain,
     Measure,
     Metric,
@@ -17,11 +19,12 @@ from semantic_layer.metric import (
     Offset,
     SavedQuery,
     SemanticDataset,
+    Window,
 )
 from semantic_layer.predicate import TRUE, Predicate, all_of
-from semantic_layer.semantics.dbt_measures import read_aggregate, text_of
+from semantic_layer.semantics.dbt_measures import read_aggregate, read_non_additive, text_of
 from semantic_layer.semantics.fields import Names
-from semantic_layer.semantics.templates import field_of, names_metric
+from semantic_layer.semantics.templates import field_of
 from semantic_layer.sql.expressions import read_formula
 from semantic_layer.sql.filters import read_filter
 from semantic_layer.yaml_file import Node
@@ -29,59 +32,54 @@ from semantic_layer.yaml_file import Node
 
 @dataclass(frozen=True)
 class MetricReader:
-    """Reads one metric or saved query at a time; each raises InvalidArgument for a mistake in it."""
+    """Reads one metric or saved query at a time; each raises InvalidArgument for a mistake in it.
+
+    `calendars` are the custom grains of the time spines, each with the grain of its spine.
+    """
 
     names: Names
     datasets: Mapping[str, SemanticDataset]
     measures: Mapping[str, Measure]
+    calendars: Mapping[str, Grain]
 
     def metric(self, node: Node) -> Metric:
         params = node.at("type_params")
         kind = text_of(node, "type").casefold() or "simple"
-        unsupported = ""
-        filter_, said = self.filter(node.get("filter"))
-        unsupported = said or unsupported
-        inputs: tuple[MetricInput, ...] = ()
-        expression = '"measure"'
-        match kind:
-            case "simple":
-                inputs, said = self.simple(node, params)
-            case "ratio":
-                ends = [self.input(params.get(key), key) for key in ("numerator", "denominator")]
-                inputs = tuple(one for one, _ in ends)
-                said = next((why for _, why in ends if why), "")
-                expression = '"numerator" / NULLIF("denominator", 0)'
-            case "derived":
-                inputs, said, expression = self.derived(params)
-            case "cumulative" | "conversion":
-                said = f"is a {kind} metric"
-            case _:
-                raise InvalidArgument(f"no metric type {kind!r}.")
-        return Metric(
+        found = Metric(
             name=text_of(node, "name"),
-            kind=kind,
-            inputs=inputs,
-            expression=expression,
-            filter=filter_,
+            kind="simple",
+            inputs=(),
+            expression='"measure"',
+            filter=self.filter(node.get("filter")),
             label=text_of(node, "label"),
             description=text_of(node, "description"),
             formula=text_of(params, "expr"),
-            parameters={} if kind not in ("cumulative", "conversion") else {"type_params": params.plain()},
-            unsupported=unsupported or said,
+            default_grain=text_of(node, "time_granularity").casefold(),
             line=node.line,
         )
+        match kind:
+            case "simple":
+                return replace(found, inputs=self.simple(node, params))
+            case "ratio":
+                ends = tuple(self.input(params.get(key), key) for key in ("numerator", "denominator"))
+                return replace(
+                    found, kind="ratio", inputs=ends, expression='"numerator" / NULLIF("denominator", 0)'
+                )
+            case "derived":
+                inputs, expression = self.derived(params)
+                return replace(found, kind="derived", inputs=inputs, expression=expression)
+            case "cumulative":
+                return self.cumulative(found, params)
+            case "conversion":
+                return self.conversion(found, params.at("conversion_type_params"))
+            case _:
+                raise InvalidArgument(f"no metric type {kind!r}.")
 
-    def simple(self, node: Node, params: Node) -> tuple[tuple[MetricInput, ...], str]:
+    def simple(self, node: Node, params: Node) -> tuple[MetricInput, ...]:
         """The measure of a simple metric: named, or (dbt 1.12) stated by the metric itself."""
         given = params.get("measure")
         if given is not None and given.value is not None:
-            name = given.value if isinstance(given.value, str) else text_of(given, "name")
-            measure = self.measures.get(str(name))
-            if measure is None:
-                near = ", ".join(sorted(self.measures)[:12])
-                raise InvalidArgument(f"no measure {name!r}.", hint=f"There are: {near}.")
-            filter_, said = self.filter(given.get("filter"))
-            return (_filled(MetricInput("measure", measure=measure, filter=filter_), given, params),), said
+            return (_filled(self.measured(given, "measure"), given, params),)
         stated = params.at("metric_aggregation_params")
         names = self.names.datasets.get(text_of(stated, "semantic_model"))
         if names is None:
@@ -92,46 +90,119 @@ class MetricReader:
             read_aggregate(merged, names, self.names),
             name=text_of(node, "name"),
             default_time=f"{names.name}.{time}" if time else "",
+            non_additive=read_non_additive(stated),
         )
-        return (_filled(MetricInput("measure", measure=measure), params),), ""
+        return (_filled(MetricInput("measure", measure=measure), params),)
 
-    def derived(self, params: Node) -> tuple[tuple[MetricInput, ...], str, str]:
-        found = [self.input(one, "") for one in params.at("metrics").items or ()]
+    def measured(self, node: Node, alias: str) -> MetricInput:
+        """A measure by its name, with the filter and filling of this use of it."""
+        name = str(node.value if isinstance(node.value, str) else text_of(node, "name"))
+        measure = self.measures.get(name)
+        if measure is None:
+            near = ", ".join(sorted(self.measures)[:12])
+            raise InvalidArgument(f"no measure {name!r}.", hint=f"There are: {near}.")
+        return _filled(MetricInput(alias, measure=measure, filter=self.filter(node.get("filter"))), node)
+
+    def derived(self, params: Node) -> tuple[tuple[MetricInput, ...], str]:
+        found = tuple(self.input(one, "") for one in params.at("metrics").items or ())
         formula = read_formula(text_of(params, "expr"), self.names.in_metric, dialect="duckdb")
-        aliases = [one.alias for one, _ in found]
+        aliases = [one.alias for one in found]
         missing = [name for name in formula.metrics if name not in aliases]
         if missing or formula.aggregates:
             said = f"the expression names {missing[0]!r}" if missing else "the expression aggregates"
             raise InvalidArgument(f"{said}, which is none of its metrics.", hint="Add it to type_params.metrics.")
-        return tuple(one for one, _ in found), next((why for _, why in found if why), ""), formula.expression
+        return found, formula.expression
 
-    def input(self, node: Node | None, alias: str) -> tuple[MetricInput, str]:
+    def cumulative(self, found: Metric, params: Node) -> Metric:
+        """A cumulative metric over a simple one, or (before dbt 1.9) over a measure, with its window beside it."""
+        own = params.at("cumulative_type_params")
+        window = _set(own, "window") or _set(params, "window")
+        to_date = text_of(own, "grain_to_date") or text_of(params, "grain_to_date")
+        period = text_of(own, "period_agg").casefold() or "first"
+        if period not in ("first", "last", "average"):
+            raise InvalidArgument(f"no period_agg {period!r}.", hint="Use first, last or average.")
+        metric = _set(own, "metric")
+        given = params.get("measure")
+        if metric is not None:
+            source = self.input(metric, "measure")
+        elif given is not None and given.value is not None:
+            source = self.measured(given, "measure")
+        else:
+            raise InvalidArgument("a cumulative metric needs a measure.", hint="Add type_params.measure.")
+        spread = Cumulative(
+            window=_window(window) if window else None,
+            grain_to_date=_grain(to_date) if to_date else None,
+            period_aggregation=cast("Any", period),
+        )
+        return replace(found, kind="cumulative", inputs=(source,), cumulative=spread)
+
+    def conversion(self, found: Metric, own: Node) -> Metric:
+        """A conversion metric: `base` are the opportunities, `conversion` the events they lead to."""
+        inputs: list[MetricInput] = []
+        for alias in ("base", "conversion"):
+            metric, measure = _set(own, f"{alias}_metric"), _set(own, f"{alias}_measure")
+            if metric is None and measure is None:
+                raise InvalidArgument(f"a conversion metric needs a {alias}_measure.")
+            inputs.append(self.input(metric, alias) if metric else self.measured(cast("Node", measure), alias))
+        entity, window = text_of(own, "entity"), _set(own, "window")
+        if not entity:
+            raise InvalidArgument(
+                "a conversion metric needs an entity.", hint="Add conversion_type_params.entity."
+            )
+        counts = text_of(own, "calculation").casefold() == "conversions"
+        pairs = tuple(
+            (text_of(one, "base_property"), text_of(one, "conversion_property"))
+            for one in own.at("constant_properties").items or ()
+        )
+        return replace(
+            found,
+            kind="conversion",
+            inputs=tuple(inputs),
+            expression='"conversion"' if counts else '"conversion" / NULLIF("base", 0)',
+            conversion=Conversion(
+                entity=entity,
+                calculation="conversions" if counts else "conversion_rate",
+                window=_window(window) if window else None,
+                constant_properties=pairs,
+            ),
+        )
+
+    def input(self, node: Node | None, alias: str) -> MetricInput:
         if node is None or node.value is None:
             raise InvalidArgument(f"the metric has no {alias or 'input'}.")
         name = node.value if isinstance(node.value, str) else text_of(node, "name")
-        filter_, said = self.filter(node.get("filter"))
-        offset, why = _offset(node)
         alias = alias or text_of(node, "alias") or str(name)
-        return MetricInput(alias, metric=str(name), filter=filter_, offset=offset), said or why
+        return MetricInput(
+            alias, metric=str(name), filter=self.filter(node.get("filter")), offset=self.offset(node)
+        )
 
-    def filter(self, node: Node | None) -> tuple[Predicate, str]:
-        """A filter in any of its forms, and why it is not computed yet."""
+    def offset(self, node: Node) -> Offset | None:
+        """The shift of an input, in standard or custom periods."""
+        to_grain, window = _set(node, "offset_to_grain"), _set(node, "offset_window")
+        if to_grain is not None:
+            return Offset(_grain(str(to_grain.value)), to_grain=True)
+        if window is None:
+            return None
+        count, grain = _length(window)
+        if grain in self.calendars:
+            return Offset(self.calendars[grain], count, custom=grain)
+        return Offset(_grain(grain), count)
+
+    def filter(self, node: Node | None) -> Predicate:
+        """A filter in any of its forms."""
         if node is None or node.value is None:
-            return TRUE, ""
+            return TRUE
         listed = node.get("where_filters") or node
         items = listed.items if listed.items is not None else (listed,)
-        found: list[Predicate] = []
-        for item in items:
-            text = item.value if isinstance(item.value, str) else text_of(item, "where_sql_template")
-            if names_metric(str(text)):
-                return TRUE, "filters on a metric"
-            found.append(read_filter(str(text), dialect="duckdb", template=field_of))
-        return all_of(*found), ""
+        texts = [
+            item.value if isinstance(item.value, str) else text_of(item, "where_sql_template") for item in items
+        ]
+        return all_of(*(read_filter(str(text), dialect="duckdb", template=field_of) for text in texts))
 
     def saved_query(self, node: Node) -> SavedQuery:
         params = node.at("query_params")
         names = {key: [str(one.value) for one in params.at(key).items or ()] for key in ("metrics", "group_by")}
-        filter_, said = self.filter(params.get("where"))
+        filter_ = self.filter(params.get("where"))
         limit = params.at("limit").value
         order: list[str] = []
         for one in params.at("order_by").items or ():
@@ -148,8 +219,7 @@ class MetricReader:
             query["filters"] = filter_form(filter_)
         if isinstance(limit, int) and not isinstance(limit, bool):
             query["limit"] = limit
-        said = said or ("" if query["metrics"] else "asks for no metric")
-        return SavedQuery(text_of(node, "name"), query, text_of(node, "description"), said, node.line)
+        return SavedQuery(text_of(node, "name"), query, text_of(node, "description"), line=node.line)
 
 
 def _filled(given: MetricInput, *nodes: Node) -> MetricInput:
@@ -162,21 +232,32 @@ def _filled(given: MetricInput, *nodes: Node) -> MetricInput:
     )
 
 
-def _offset(node: Node) -> tuple[Offset | None, str]:
-    """The shift of an input, and why it is not one that the model holds."""
-    window, to_grain = node.get("offset_window"), node.get("offset_to_grain")
-    if to_grain is not None and to_grain.value is not None:
-        grain, count = str(to_grain.value), "0"
-    elif window is not None and window.value is not None:
-        count, _, grain = str(window.value).partition(" ")
-        if window.mapping is not None:
-            grain, count = text_of(window, "granularity"), text_of(window, "count")
-    else:
-        return None, ""
-    grain = grain.casefold().removesuffix("s")
-    if grain not in tuple(Grain) or not count.isdigit():
-        return None, f"shifts by the custom grain {grain!r}"
-    return Offset(Grain(grain), int(count), to_grain=count == "0"), ""
+def _set(node: Node, key: str) -> Node | None:
+    """What stands under a key, unless it is null."""
+    found = node.get(key)
+    return found if found is not None and found.value is not None else None
+
+
+def _length(node: Node) -> tuple[int, str]:
+    """A count and the name of a grain, as `14 days` or as a mapping."""
+    count, _, grain = str(node.value).partition(" ")
+    if node.mapping is not None:
+        grain, count = text_of(node, "granularity"), text_of(node, "count")
+    if not count.isdigit() or not grain:
+        raise InvalidArgument(f"{node.plain()!r} is no length of time.", hint="Write 7 days.")
+    grain = grain.strip().casefold()
+    return int(count), grain.removesuffix("s") if grain.removesuffix("s") in tuple(Grain) else grain
+
+
+def _window(node: Node) -> Window:
+    count, grain = _length(node)
+    return Window(count, _grain(grain))
+
+
+def _grain(text: str) -> Grain:
+    if text.casefold() not in tuple(Grain):
+        raise InvalidArgument(f"no grain {text!r}.", hint="Use one of " + ", ".join(Grain) + ".")
+    return Grain(text.casefold())
 
 
 def _expr(params: Node) -> dict[str, Node]:

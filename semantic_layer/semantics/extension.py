@@ -3,23 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
 from semantic_layer.filter_form import parse_filter
-from semantic_layer.metric import Certification, NonAdditive
+from semantic_layer.metric import (
+    Certification,
+    Dimension,
+    Metric,
+    NonAdditive,
+    Relationship,
+    SemanticDataset,
+    SemanticModel,
+)
 from semantic_layer.predicate import TRUE, Predicate
 from semantic_layer.section import Section
 from semantic_layer.yaml_file import Node, parse_yaml
 
 VENDOR = "WELLHEAD"
-MODEL = ("time_zone", "fiscal_year_start_month")
-DATASET = ("default_time", "primary_entity")
-FIELD = ("label", "unit", "grain")
-METRIC = ("label", "unit", "owner", "default_time", "filter", "non_additive", "certification")
+_ELSEWHERE: Mapping[type[Any], frozenset[str]] = {
+    SemanticModel: frozenset({"product", "datasets", "relationships", "metrics", "file"}),
+    SemanticDataset: frozenset({"dimensions"}),
+    Dimension: frozenset({"columns"}),
+    Relationship: frozenset({"from_dataset", "to_dataset"}),
+    Metric: frozenset({"kind"}),
+}
+"""Fields of the model's parts that no extension states: the file's own keys hold them, or a word of ours."""
+
+
+def _stateable(part: type[Any], *more: str) -> tuple[str, ...]:
+    """The keys of a part's extension: any field of the model that Ossie may have no words for."""
+    left_out = _ELSEWHERE[part] | {"line", "kept"}
+    return (*more, *(one.name for one in fields(part) if one.name not in (*left_out, *more)))
+
+
+MODEL = _stateable(SemanticModel, "time_zone", "fiscal_year_start_month")
+DATASET = _stateable(SemanticDataset, "default_time", "primary_entity")
+FIELD = _stateable(Dimension, "label", "unit", "grain")
+RELATIONSHIP = _stateable(Relationship)
+METRIC = _stateable(
+    Metric,
+    "label",
+    "unit",
+    "owner",
+    "default_time",
+    "filter",
+    "non_additive",
+    "certification",
+    "type",
+    "dataset",
+    "joined_first",
+)
 
 
 def read_extension(owner: Node, known: Iterable[str], what: str, problems: list[Problem]) -> Section:
@@ -55,8 +92,12 @@ def _on_line(node: Node, line: int) -> Node:
 
 @dataclass(frozen=True)
 class MetricExtension:
-    """What the extension says of one metric."""
+    """What the extension says of one metric. `dataset` is the one whose columns bare names in the formula mean;
+    `joined_first` says that its rows, with all that joins them, are what every aggregate counts."""
 
+    section: Section
+    dataset: str
+    joined_first: bool
     label: str
     unit: str
     owner: str
@@ -70,6 +111,9 @@ def read_metric_extension(metric: Node, what: str, problems: list[Problem]) -> M
     """The metric's extension, or its defaults; mistakes are added to `problems`."""
     section = read_extension(metric, METRIC, what, problems)
     return MetricExtension(
+        section=section,
+        dataset=section.text("dataset"),
+        joined_first=section.flag("joined_first"),
         label=section.text("label"),
         unit=section.text("unit"),
         owner=section.text("owner"),
@@ -104,7 +148,7 @@ def _non_additive(section: Section) -> NonAdditive | None:
 def _certification(section: Section) -> Certification:
     if section.node_of("certification") is None:
         return Certification()
-    inner = section.section("certification", ("state", "by", "at"))
+    inner = section.section("certification", ("state", "by", "at", "sha256"))
     states: tuple[Literal["proposed", "certified"], ...] = ("proposed", "certified")
     state = inner.choice("state", states, "proposed")
     if state == "certified" and not inner.text("by"):
@@ -113,7 +157,7 @@ def _certification(section: Section) -> Certification:
     at = inner.text("at")
     if at and not _is_moment(at):
         inner.wrong(f"`at` {at!r} is no ISO date.", "Write 2025-01-31.", key="at")
-    return Certification(cast("Any", state), inner.text("by"), at)
+    return Certification(cast("Any", state), inner.text("by"), at, inner.text("sha256"))
 
 
 def _is_moment(text: str) -> bool:

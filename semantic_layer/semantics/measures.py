@@ -19,13 +19,17 @@ def read_inputs(
     dialect: str = "",
     default_time: str = "",
     non_additive: NonAdditive | None = None,
+    home: str = "",
+    at_home: bool = False,
 ) -> tuple[Formula, MetricKind, tuple[MetricInput, ...]]:
     """The formula, the kind of metric it makes, and its inputs in order.
 
-    Raises InvalidArgument for SQL that is not allowed or an aggregate without a dataset, UnknownName for a name.
+    `home` is the dataset whose columns bare names mean; with `at_home` its rows are what every aggregate counts, as
+    where a view joins everything to one table first. Raises InvalidArgument for SQL that is not allowed or an
+    aggregate without a dataset, UnknownName for a name.
     """
-    formula = read_formula(text, names.in_metric, dialect=dialect)
-    bases = _bases(formula, names, relationships, default_time)
+    formula = read_formula(text, lambda parts: names.in_metric(parts, home), dialect=dialect)
+    bases = _bases(formula, names, relationships, default_time, home, at_home)
     together = list(dict.fromkeys(bases.values()))
     root = base_of(together, relationships) if len(together) > 1 else None
     inputs = [
@@ -37,7 +41,7 @@ def read_inputs(
         )
         for alias, call in formula.aggregates.items()
     ]
-    inputs += [MetricInput(name, metric=name) for name in formula.metrics]
+    inputs += [MetricInput(name, metric=names.metric(name, home)) for name in formula.metrics]
     if not inputs:
         raise InvalidArgument(f"the expression {text!r} aggregates nothing.", hint="Write SUM(orders.total), say.")
     only = formula.expression == '"#0"'
@@ -58,13 +62,18 @@ def _measure(call: AggregateCall, dataset: str, root: str) -> Measure:
 
 
 def _bases(
-    formula: Formula, names: Names, relationships: Sequence[Relationship], default_time: str
+    formula: Formula,
+    names: Names,
+    relationships: Sequence[Relationship],
+    default_time: str,
+    home: str,
+    at_home: bool,
 ) -> dict[str, str]:
     """The dataset whose rows each aggregate counts."""
     found: dict[str, str] = {}
     for alias, call in formula.aggregates.items():
-        read = sorted(call.argument.datasets)
-        base = call.dataset or (base_of(read, relationships) if read else "")
+        read = sorted(call.argument.datasets | ({home} if at_home else set()))
+        base = names.aliases.get(call.dataset, call.dataset) or (base_of(read, relationships) if read else home)
         if base is None:
             raise InvalidArgument(
                 f"one aggregate reads {' and '.join(map(repr, read))}, which no relationship joins.",
@@ -83,6 +92,6 @@ def _counted(others: list[str], names: Names, relationships: Sequence[Relationsh
         named = [default_time.rpartition(".")[0]]
     named = named or list(names.datasets)
     base = base_of(named, relationships)
-    if base is None or (len(named) > 1 and not any(others)):
+    if base is None:
         raise InvalidArgument("COUNT(*) does not say of which dataset.", hint=f"Write COUNT({named[0]}.*).")
     return base

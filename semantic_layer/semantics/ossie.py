@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from semantic_layer.errors import InvalidArgument, UnknownName
 from semantic_layer.findings import Findings
@@ -26,12 +27,15 @@ from semantic_layer.semantics.extension import (
     DATASET,
     FIELD,
     MODEL,
+    RELATIONSHIP,
     read_extension,
     read_metric_extension,
     read_time_zone,
 )
-from semantic_layer.semantics.fields import DatasetNames, Names, elsewhere, source_of
+from semantic_layer.semantics.fields import DatasetNames, Names, base_of, elsewhere, source_of
+from semantic_layer.semantics.kept import DOCUMENT, kept_of
 from semantic_layer.semantics.measures import read_inputs
+from semantic_layer.semantics.stated import Stated
 from semantic_layer.sql.expressions import Scalar, read_scalar
 from semantic_layer.yaml_file import Node
 
@@ -42,6 +46,7 @@ _DIALECTS: Mapping[str, str] = {
     "SNOWFLAKE": "snowflake",
     "DATABRICKS": "databricks",
     "BIGQUERY": "bigquery",
+    "DUCKDB": "duckdb",
 }
 _TYPES: Mapping[str, ColumnType] = {
     "String": ColumnType.STRING,
@@ -55,6 +60,18 @@ _TYPES: Mapping[str, ColumnType] = {
     "DateTimeTz": ColumnType.TIMESTAMP,
 }
 _TIMES = (ColumnType.DATE, ColumnType.TIMESTAMP)
+_APART = (
+    "label",
+    "unit",
+    "owner",
+    "default_time",
+    "filter",
+    "non_additive",
+    "certification",
+    "dataset",
+    "joined_first",
+)
+"""Keys of a metric's extension that are read one by one."""
 
 
 def is_ossie(node: Node) -> bool:
@@ -64,12 +81,18 @@ def is_ossie(node: Node) -> bool:
     )
 
 
-def read_ossie(node: Node, *, product: DataProduct, findings: Findings) -> SemanticModel:
-    """The model that an Ossie document describes; every mistake is added to `findings`."""
+def read_ossie(
+    node: Node, *, product: DataProduct, findings: Findings, names: Names | None = None
+) -> SemanticModel:
+    """The model that an Ossie document describes; every mistake is added to `findings`.
+
+    `names` brings other names of its datasets and metrics. A product without datasets knows no columns: then none
+    is checked.
+    """
     _check_version(node, findings)
     listed = node.get("semantic_model")
     models = [node] if listed is None else list(listed.items or (listed,))
-    reader = _Reader(product, findings)
+    reader = _Reader(product, findings, names or Names())
     return reader.model(models, node)
 
 
@@ -110,7 +133,7 @@ class _Reader:
                     metrics[found.name] = found
         first = models[0] if models else top
         extensions = [read_extension(one, MODEL, "the model", self.findings.problems) for one in models]
-        return SemanticModel(
+        model = SemanticModel(
             product=self.product.name,
             name=_text(first, "name"),
             datasets=tuple(self.datasets.values()),
@@ -124,7 +147,16 @@ class _Reader:
             description=_text(first, "description"),
             instructions=_instructions(first),
             file=top.file,
+            kept=_kept_of_model(models, top),
         )
+        for extension in extensions:
+            model = self.stated.over(model, extension, ("time_zone", "fiscal_year_start_month"))
+        return model
+
+    @property
+    def stated(self) -> Stated:
+        """Reads what extensions state, by the names of this file."""
+        return Stated(self.names)
 
     def named(self, node: Node, key: str, what: str, taken: object) -> Iterator[Node]:
         """The items of a list that have a name of their own; the others are problems."""
@@ -154,7 +186,7 @@ class _Reader:
             self.wrong(node, f"the dataset {name!r} needs a `source`.", f"Write source: {name}.")
         product, table = source_of(source or name, self.product)
         contract = self.product.dataset(table) if product == self.product.name else None
-        if contract is None and product == self.product.name and source:
+        if contract is None and product == self.product.name and source and self.product.datasets:
             known = [one.name for one in self.product.datasets]
             self.findings.problems.append(unknown_name(node.at("source"), "dataset of the contract", table, known))
         names = self.names.datasets[name] = DatasetNames(name, product, table, contract)
@@ -167,7 +199,7 @@ class _Reader:
         if default_time and default_time not in times:
             place = extension.node.at("default_time")
             self.findings.problems.append(unknown_name(place, "time field", default_time, times))
-        return SemanticDataset(
+        found = SemanticDataset(
             name=name,
             product=product,
             table=table,
@@ -179,14 +211,17 @@ class _Reader:
             description=_text(node, "description"),
             synonyms=_synonyms(node),
             line=node.line,
+            kept=kept_of("dataset", node),
         )
+        return self.stated.over(found, extension, ("default_time", "primary_entity"))
 
     def unique_keys(self, node: Node, names: DatasetNames) -> tuple[tuple[str, ...], ...]:
         listed = node.get("unique_keys")
         declared = [self.key(one, names) for one in (listed.items if listed else None) or ()]
         contract = names.contract
         promised = [(column.name,) for column in contract.columns if column.unique] if contract else []
-        return tuple(key for key in [*declared, *promised, contract.key if contract else ()] if key)
+        every = [*declared, *promised, contract.key if contract else ()]
+        return tuple(dict.fromkeys(key for key in every if key))
 
     def key(self, node: Node | None, names: DatasetNames) -> tuple[str, ...]:
         found: list[str] = []
@@ -208,7 +243,7 @@ class _Reader:
         kind = scalar.type or stated
         time = node.at("dimension", "is_time").value
         section = read_extension(node, FIELD, f"field {name!r}", self.findings.problems)
-        return Dimension(
+        found = Dimension(
             name=name,
             expression=scalar.sql,
             columns=frozenset(column for _, column in scalar.columns),
@@ -221,7 +256,13 @@ class _Reader:
             synonyms=_synonyms(node),
             unit=section.text("unit"),
             line=node.line,
+            kept=kept_of("field", node, dialect=self.dialect_of(node)) | _opaque(node),
         )
+        found = self.stated.over(found, section, ("label", "unit", "grain"))
+        names.fields[name] = Scalar(
+            found.expression, frozenset((names.name, one) for one in found.columns), found.type
+        )
+        return found
 
     def field_value(self, node: Node, names: DatasetNames) -> Scalar | None:
         found = self.expression(node)
@@ -240,19 +281,19 @@ class _Reader:
             self.wrong(place, error.message, error.hint)
             return None
 
+    def dialect_of(self, node: Node) -> str:
+        """The dialect that is read: the one nearest to standard SQL."""
+        offered = _offered(node)
+        return next((dialect for dialect in _DIALECTS if dialect in offered), "")
+
     def expression(self, node: Node) -> tuple[str, str, Node] | None:
         """The expression in the dialect nearest to standard SQL, that dialect, and where it stands."""
         stated = node.get("expression")
         if stated is not None and isinstance(stated.value, str):
             return stated.value, "", stated
-        offered = {
-            str(one.at("dialect").value): one.at("expression")
-            for one in node.at("expression", "dialects").items or ()
-            if isinstance(one.at("expression").value, str)
-        }
-        for dialect, ours in _DIALECTS.items():
-            if dialect in offered:
-                return str(offered[dialect].value), ours, offered[dialect]
+        dialect, offered = self.dialect_of(node), _offered(node)
+        if dialect:
+            return str(offered[dialect].value), _DIALECTS[dialect], offered[dialect]
         name = _text(node, "name")
         self.wrong(stated or node, f"{name!r} has no SQL expression.", "Add one in the dialect ANSI_SQL.")
         return None
@@ -280,14 +321,24 @@ class _Reader:
         except InvalidArgument as error:
             self.wrong(node, error.message, error.hint)
             return None
-        read = {column for value in to_values for _, column in value.columns}
-        if target in self.datasets and not self.is_unique(self.datasets[target], read):
-            self.wrong(
-                node,
-                f"{target!r} has no key within {', '.join(columns[1])}: rows of {source!r} could count twice.",
-                f"Declare primary_key or unique_keys on {target!r}.",
-            )
-        return Relationship(name, source, target, from_keys, tuple(one.sql for one in to_values), node.line)
+        section = read_extension(node, RELATIONSHIP, f"relationship {name!r}", self.findings.problems)
+        if section.node_of("to_keys") is None:
+            self.check_unique(node, source, target, {column for value in to_values for _, column in value.columns})
+        to_keys = tuple(one.sql for one in to_values)
+        kept = kept_of("relationship", node)
+        found = Relationship(name, source, target, from_keys, to_keys, line=node.line, kept=kept)
+        return self.stated.over(found, section)
+
+    def check_unique(self, node: Node, source: str, target: str, columns: set[str]) -> None:
+        """Note a relationship whose one side may have several rows; a warning where no contract is at hand."""
+        if target not in self.datasets or self.is_unique(self.datasets[target], columns):
+            return
+        listed = ", ".join(str(one.value) for one in node.at("to_columns").items or ())
+        problem = node.problem(
+            f"{target!r} has no key within {listed}: rows of {source!r} could count twice.",
+            f"Declare primary_key or unique_keys on {target!r}.",
+        )
+        (self.findings.problems if self.product.datasets else self.findings.warnings).append(problem)
 
     def is_unique(self, dataset: SemanticDataset, columns: set[str]) -> bool:
         keys = [dataset.key, *dataset.unique_keys]
@@ -296,10 +347,10 @@ class _Reader:
     def metric(self, node: Node, relationships: Sequence[Relationship]) -> Metric | None:
         name = _text(node, "name")
         extension = read_metric_extension(node, f"metric {name!r}", self.findings.problems)
-        found = self.expression(node)
-        if found is None:
+        written = self.expression(node)
+        if written is None:
             return None
-        text, dialect, place = found
+        text, dialect, place = written
         try:
             formula, kind, inputs = read_inputs(
                 text,
@@ -308,11 +359,13 @@ class _Reader:
                 dialect=dialect,
                 default_time=extension.default_time,
                 non_additive=extension.non_additive,
+                home=extension.dataset or self.root(relationships),
+                at_home=extension.joined_first,
             )
         except InvalidArgument as error:
             self.wrong(place, error.message, error.hint)
             return None
-        return Metric(
+        found = Metric(
             name=name,
             kind=kind,
             inputs=tuple(_named(one, name) for one in inputs),
@@ -326,10 +379,41 @@ class _Reader:
             certification=extension.certification,
             formula=text,
             line=node.line,
+            kept=kept_of("metric", node, dialect=self.dialect_of(node)),
         )
+        return self.stated.over(found, extension.section, _APART)
+
+    def root(self, relationships: Sequence[Relationship]) -> str:
+        """Whose columns bare names in metrics mean where no contract says: the dataset that reaches all others."""
+        return "" if self.product.datasets else base_of(list(self.datasets), relationships) or ""
 
     def wrong(self, node: Node, message: str, suggestion: str = "") -> None:
         self.findings.problems.append(node.problem(message, suggestion))
+
+
+def _offered(node: Node) -> dict[str, Node]:
+    """The expressions that a field or metric offers, by dialect."""
+    return {
+        str(one.at("dialect").value): one.at("expression")
+        for one in node.at("expression", "dialects").items or ()
+        if isinstance(one.at("expression").value, str)
+    }
+
+
+def _opaque(node: Node) -> dict[str, str]:
+    """A datatype that the model has no word for."""
+    stated = _text(node, "datatype")
+    return {"datatype": stated} if stated and stated not in _TYPES else {}
+
+
+def _kept_of_model(models: Sequence[Node], top: Node) -> dict[str, Any]:
+    """What the models of a document say beyond the model, the document's own keys apart."""
+    kept: dict[str, Any] = {}
+    for one in models:
+        for key, value in kept_of("model", one, said="instructions").items():
+            kept[key] = [*kept.get(key, []), *value] if key == "custom_extensions" else value
+    more = kept_of("document", top) if models and models[0] is not top else {}
+    return {**kept, DOCUMENT: more} if more else kept
 
 
 def _named(given: MetricInput, name: str) -> MetricInput:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import ast
-import re
 
 from semantic_layer.errors import InvalidArgument
+from semantic_layer.plan.names import BY
 
 GROUP_BYS = ("Dimension", "TimeDimension", "Entity")
 
 
-_METRIC = re.compile(r"\{\{\s*Metric\(")
-
-
-def names_metric(filter_text: str) -> bool:
-    """Whether a filter looks at a metric's value per entity, which is read and not computed yet."""
-    return _METRIC.search(filter_text) is not None
-
-
 def field_of(text: str) -> str:
-    """The field that a template stands for, as a query names it: `order__ordered_at__month`.
+    """The field that a template stands for, as a query names it: `order__ordered_at__month`, `orders by customer`.
 
     The text is parsed as a Python expression and never run. Raises InvalidArgument for any other form.
     """
@@ -31,11 +23,15 @@ def field_of(text: str) -> str:
     while isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute):
         if tree.func.attr == "grain":
             grain = _text(tree.args[0], text) if tree.args else ""
+        elif tree.func.attr == "date_part":
+            grain = "extract_" + (_text(tree.args[0], text) if tree.args else "")
         elif tree.func.attr != "descending":
             raise _unread(text)
         tree = tree.func.value
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or not tree.args:
         raise _unread(text)
+    if tree.func.id == "Metric":
+        return _metric_by(tree, text)
     if tree.func.id not in GROUP_BYS:
         raise _unread(text)
     name = _text(tree.args[0], text)
@@ -46,9 +42,21 @@ def field_of(text: str) -> str:
             name = "__".join([*_texts(keyword.value, text), name])
         elif keyword.arg == "time_granularity_name":
             grain = _text(keyword.value, text)
+        elif keyword.arg == "date_part_name":
+            grain = "extract_" + _text(keyword.value, text)
         else:
             raise _unread(text)
-    return f"{name}__{grain}" if grain else name
+    return f"{name}__{grain.casefold()}" if grain else name
+
+
+def _metric_by(tree: ast.Call, text: str) -> str:
+    name = _text(tree.args[0], text)
+    entities = _texts(tree.args[1], text) if len(tree.args) > 1 else []
+    for keyword in tree.keywords:
+        if keyword.arg != "group_by":
+            raise _unread(text)
+        entities = _texts(keyword.value, text)
+    return name + BY + ", ".join(entities) if entities else name
 
 
 def _text(node: ast.expr, text: str) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from sqlglot import exp
 
-Dialect = Literal["duckdb", "postgres"]
+Dialect = Literal["duckdb", "postgres", "clickhouse", "trino", "snowflake", "bigquery"]
+"""DuckDB and Postgres run what is written for them; for the others it is text, held by snapshots."""
 
 
 def identifier(name: str) -> exp.Identifier:
@@ -47,9 +48,11 @@ def select(columns: Sequence[exp.Expr], source: exp.Expr | None, where: Iterable
     return query
 
 
-def join(query: exp.Select, source: exp.Expr, on: exp.Expr | None) -> None:
-    """Add a LEFT JOIN, or a CROSS JOIN where there is no condition."""
-    kind = {"side": "LEFT", "on": on} if on is not None else {"kind": "CROSS"}
+def join(
+    query: exp.Select, source: exp.Expr, on: exp.Expr | None, side: Literal["left", "full", "cross"] = "left"
+) -> None:
+    """Add a LEFT or FULL JOIN, or a CROSS JOIN where there is no condition."""
+    kind = {"side": side.upper(), "on": on} if on is not None else {"kind": "CROSS"}
     query.append("joins", exp.Join(this=source, **kind))
 
 

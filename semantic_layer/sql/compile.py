@@ -7,14 +7,15 @@ where NULL equals NULL: a FULL JOIN in effect, in a form that Postgres has too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlglot import exp
 
 from semantic_layer.metric import SemanticModel
-from semantic_layer.plan.plan import Formula, OutputColumn, Plan
+from semantic_layer.plan.plan import Formula, OutputColumn, Part, Plan
 from semantic_layer.plan.planner import build_plan
 from semantic_layer.plan.query import MetricQuery
 from semantic_layer.plan.values import build_values_plan
@@ -24,18 +25,21 @@ from semantic_layer.product import ColumnType, DataProduct
 from semantic_layer.sql.build import (
     Dialect,
     all_true,
+    any_true,
+    cast,
+    derived,
     identifier,
     join,
     labelled,
     named,
-    one,
     same,
     select,
     table_named,
 )
+from semantic_layer.sql.cache import CompiledCache, Key, rights_of
 from semantic_layer.sql.expressions import canonical
-from semantic_layer.sql.parts import SIZE, PartSql, key_name
-from semantic_layer.sql.predicate import Parameters, render
+from semantic_layer.sql.parts import HERE, SIZE, PartSql, key_name
+from semantic_layer.sql.predicate import Parameters, predicate_sql, render
 
 TOTAL_ROWS = "wh.total_rows"
 """No metric or dimension can have this name."""
@@ -87,15 +91,33 @@ def compile_query(
     keep: Keep = keep_all,
     default_zone: str = "UTC",
     offset: int = 0,
+    cache: CompiledCache[CompiledQuery] | None = None,
 ) -> CompiledQuery:
     """The query as SQL for this caller.
 
     `grants` are for the action metric, one a product; `discover` tells withheld names from unknown ones (without
-    it a withheld name is unknown). `keep` are the rows that tombstones leave. Raises what `build_plan` raises.
+    it a withheld name is unknown). `keep` are the rows that tombstones leave. `cache` spares compiling the same
+    question twice over the same models for callers of equal rights. Raises what `build_plan` raises.
     """
+    held = (*models.values(), *products.values())
+    key: Key = ()
+    if cache is not None:
+        catalogue = tuple(map(id, held))
+        key = (catalogue, repr(query), rights_of(grants), rights_of(discover), dialect, default_zone, offset)
+        known = cache.get(key, keep)
+        if known is not None:
+            return replace(known, as_of=as_of)
     world = World(models, products, grants, discover, keep)
-    plan = build_plan(query, world, default_zone=default_zone, offset=offset)
-    return _compiled(plan, dialect, as_of)
+    compiled = _compiled(build_plan(query, world, default_zone=default_zone, offset=offset), dialect, as_of)
+    if cache is not None:
+        cache.put(key, compiled, {(one.product, one.table): one.keep for one in compiled.plan.sources}, held)
+    return compiled
+
+
+@lru_cache(maxsize=1)
+def shared_compiled() -> CompiledCache[CompiledQuery]:
+    """The compiled queries of this process."""
+    return CompiledCache()
 
 
 def compile_values(
@@ -140,19 +162,24 @@ def _compiled(plan: Plan, dialect: Dialect, as_of: datetime) -> CompiledQuery:
 class _Compiler:
     """One statement out of a plan."""
 
-    def __init__(self, plan: Plan, dialect: Dialect) -> None:
+    def __init__(self, plan: Plan, dialect: Dialect, parameters: Parameters | None = None) -> None:
         self.plan = plan
         self.dialect: Dialect = dialect
-        self.parameters = Parameters()
-        self.parts = [PartSql(part, self.parameters, dialect) for part in plan.parts]
+        self.parameters = Parameters() if parameters is None else parameters
+        meeting = len(plan.parts) > 1 and bool(plan.keys)
+        self.marked = {alias for formula in plan.outputs for alias in _guarded(formula)} if meeting else set[str]()
+        self.parts = [
+            PartSql(part, self.parameters, dialect, self._nested, marked=self._is_marked(part))
+            for part in plan.parts
+        ]
         self.tables: dict[str, exp.Query] = {}
+        self._totalling = False
 
     def page(self) -> Statement:
         """The asked-for rows in order, the number of all rows beside each."""
-        keys = [labelled(named(self._grouping(), key), column.name) for key, column in self._keys()]
-        self.tables["answer"] = self._from_parts([*keys, *self._metrics()])
+        self.tables["answer"] = self._answer()
         counted = labelled(exp.Window(this=exp.Count(this=exp.Star())), TOTAL_ROWS)
-        page = select([exp.Star(), counted], table_named("answer"))
+        page = select([exp.Star(), counted], table_named("answer"), self._having())
         order = [self._ordered(one.column, one.descending) for one in self.plan.order]
         if order:
             page.set("order", exp.Order(expressions=order))
@@ -170,14 +197,49 @@ class _Compiler:
 
     def counted(self) -> Statement:
         """How many rows the whole answer has."""
-        self.tables["answer"] = self._from_parts([one()])
+        self.tables["answer"] = self._answer()
         counted = labelled(exp.Count(this=exp.Star()), TOTAL_ROWS)
-        return self._statement(select([counted], table_named("answer")))
+        return self._statement(select([counted], table_named("answer"), self._having()))
+
+    def _nested(self, plan: Plan) -> exp.Query:
+        """A plan inside this one, as a query that brings its own common tables and shares the parameters."""
+        inner = _Compiler(plan, self.dialect, self.parameters)
+        return inner.with_tables(inner._answer())
+
+    def _answer(self) -> exp.Select:
+        keys = [(named(self._grouping(), key), column.name) for key, column in self._keys()]
+        if self.plan.extremes:
+            (key,) = [key for key, _ in self._keys()[:1]]
+            inner = self._from_parts([named(self._grouping(), key)])
+            ends = zip((exp.Min, exp.Max), self.plan.keys, strict=True)
+            return select(
+                [labelled(end(this=named(key)), column.name) for end, column in ends], derived(inner, "v")
+            )
+        return self._from_parts([*(labelled(key, name) for key, name in keys), *self._metrics()])
+
+    def _having(self) -> list[exp.Expr]:
+        """What the answer's own rows must pass; metrics are compared as doubles."""
+        given = self.plan.having
+        if given is None:
+            return []
+        metrics = {column.name for column in self.plan.metrics}
+        operands = {
+            name: cast(named(name), "DOUBLE") if name in metrics else named(name) for name in given.columns
+        }
+        return [
+            predicate_sql(given.filter, given.columns, self.parameters, dialect=self.dialect, operands=operands)
+        ]
 
     def totals(self) -> Statement:
         """The metrics over the rows of every shown group."""
+        self._totalling = True
         shown = ""
-        if any(part.minimum > 1 for part in self.plan.parts):
+        if self.plan.having is not None:
+            shown = "shown"
+            self.tables["groups_shown"] = self._answer()
+            keys = [labelled(named(column.name), key) for key, column in self._keys()]
+            self.tables[shown] = select(keys, table_named("groups_shown"), self._having())
+        elif any(part.minimum > 1 for part in self.plan.parts):
             shown = "shown"
             keys = [labelled(named(self._grouping(), key), key) for key, _ in self._keys()]
             self.tables[shown] = self._from_parts(keys)
@@ -199,7 +261,8 @@ class _Compiler:
     def _from_parts(self, columns: Sequence[exp.Expr]) -> exp.Select:
         """The columns over all groups, each part's aggregates beside them, small groups left out."""
         names = [f"part_{number}" for number in range(len(self.parts))]
-        self.tables.update({name: part.grouped() for name, part in zip(names, self.parts, strict=True)})
+        for name, part in zip(names, self.parts, strict=True):
+            self.tables[name] = part.grouped() if self.plan.grouped else part.listed()
         keys = [key for key, _ in self._keys()]
         meet = len(names) > 1 and bool(keys)
         if meet:
@@ -232,20 +295,46 @@ class _Compiler:
 
     def _metrics(self) -> list[exp.Expr]:
         return [
-            labelled(_computed(formula), column.name)
+            labelled(self._computed(formula), column.name)
             for formula, column in zip(self.plan.outputs, self.plan.metrics, strict=True)
         ]
+
+    def _is_marked(self, part: Part) -> bool:
+        return any(aggregate.alias in self.marked for aggregate in part.aggregates)
+
+    def _computed(self, formula: Formula) -> exp.Expr:
+        """A formula over the parts' columns."""
+
+        def filled(node: exp.Expr) -> exp.Expr:
+            if not isinstance(node, exp.Column):
+                return node
+            below = formula.inputs[node.name]
+            return named(below) if isinstance(below, str) else exp.paren(self._computed(below), copy=False)
+
+        value = canonical(formula.expression).transform(filled)
+        if not self._totalling and formula.guarded and formula.aliases <= self.marked:
+            here = [
+                exp.Coalesce(this=named(name, HERE), expressions=[exp.Boolean(this=False)])
+                for name, part in ((f"part_{number}", part) for number, part in enumerate(self.plan.parts))
+                if any(aggregate.alias in formula.aliases for aggregate in part.aggregates)
+            ]
+            return exp.Case(ifs=[exp.If(this=any_true(here), true=value)])
+        return value
 
     def _type_of(self, name: str) -> ColumnType | None:
         return next((column.type for column in self.plan.keys if column.name == name), None)
 
     def _statement(self, query: exp.Select) -> Statement:
+        return Statement(render(self.with_tables(query), self.dialect, pretty=True), self.parameters.values)
+
+    def with_tables(self, query: exp.Select) -> exp.Select:
+        """The query with the common tables that it reads."""
         tables = [
             exp.CTE(this=table, alias=exp.TableAlias(this=exp.Identifier(this=name, quoted=False)))
             for name, table in sorted(self.tables.items(), key=lambda pair: _rank(pair[0]))
         ]
         query.set("with_", exp.With(expressions=tables))
-        return Statement(render(query, self.dialect, pretty=True), self.parameters.values)
+        return query
 
 
 def _rank(name: str) -> tuple[int, str]:
@@ -254,13 +343,14 @@ def _rank(name: str) -> tuple[int, str]:
     return next(place for place, word in enumerate(order) if name.startswith(word)), name
 
 
-def _computed(formula: Formula) -> exp.Expr:
-    """A formula over the parts' columns."""
+def _guarded(formula: Formula) -> frozenset[str]:
+    """The aggregates whose presence decides whether a filled formula has a value."""
+    below = [one for one in formula.inputs.values() if isinstance(one, Formula)]
+    inner = frozenset[str]().union(*(_guarded(one) for one in below))
+    return inner | (formula.aliases if formula.guarded and _fills(formula) else frozenset())
 
-    def filled(node: exp.Expr) -> exp.Expr:
-        if not isinstance(node, exp.Column):
-            return node
-        below = formula.inputs[node.name]
-        return named(below) if isinstance(below, str) else exp.paren(_computed(below), copy=False)
 
-    return canonical(formula.expression).transform(filled)
+def _fills(formula: Formula) -> bool:
+    return "COALESCE(" in formula.expression or any(
+        isinstance(one, Formula) and _fills(one) for one in formula.inputs.values()
+    )

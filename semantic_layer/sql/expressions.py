@@ -313,8 +313,3 @@ def _type_of(tree: exp.Expr, types: Mapping[str, ColumnType | None]) -> ColumnTy
         if annotated.this in kinds:
             return column_type
     return None
-
-
-def quoted(*parts: str) -> str:
-    """A name of several parts as canonical SQL."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)

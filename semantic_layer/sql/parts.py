@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
-from semantic_layer.metric import Aggregation
-from semantic_layer.plan.plan import Aggregate, Join, Part, Source, Term
+from semantic_layer.errors import Refused
+from semantic_layer.metric import Aggregation, quoted
+from semantic_layer.plan.plan import (
+    Aggregate,
+    Events,
+    Fill,
+    Join,
+    Lookup,
+    Operand,
+    Part,
+    Plan,
+    Reduction,
+    Source,
+    Term,
+)
 from semantic_layer.predicate import TRUE, Predicate, all_of
 from semantic_layer.sql.build import (
     Dialect,
@@ -15,6 +28,7 @@ from semantic_layer.sql.build import (
     cast,
     derived,
     identifier,
+    is_null,
     is_present,
     join,
     labelled,
@@ -24,13 +38,21 @@ from semantic_layer.sql.build import (
     select,
     table_named,
 )
+from semantic_layer.sql.clock import periods, shows
 from semantic_layer.sql.expressions import canonical
-from semantic_layer.sql.grain import truncated
+from semantic_layer.sql.grain import interval, part_of, truncated
+from semantic_layer.sql.partials import PERIODS, Partial, partial_of
 from semantic_layer.sql.predicate import Parameters, predicate_sql
 
 VISIBLE = "wh.visible"
 SIZE = "wh.rows"
+HERE = "wh.here"
 ROWS = "r"
+
+_WITHOUT_PERCENTILES = ("clickhouse", "trino", "bigquery")
+
+Nested = Callable[[Plan], exp.Query]
+"""A whole plan as a query of its own, its values among the statement's parameters."""
 
 
 def key_name(number: int) -> str:
@@ -41,30 +63,66 @@ def key_name(number: int) -> str:
 class PartSql:
     """Compiles one part. Values go to the statement's parameters; columns read are remembered for their source."""
 
-    def __init__(self, part: Part, parameters: Parameters, dialect: Dialect) -> None:
-        self.part, self.parameters = part, parameters
+    def __init__(
+        self, part: Part, parameters: Parameters, dialect: Dialect, nested: Nested, *, marked: bool = False
+    ) -> None:
+        self.part, self.parameters, self.nested, self.marked = part, parameters, nested, marked
         self.dialect: Dialect = dialect
         self.read: dict[str, set[str]] = {}
-        self.values = list(dict.fromkeys(aggregate.term for aggregate in part.aggregates))
+        self.partial = partial_of(part)
+        terms = [aggregate.term for aggregate in part.aggregates] if part.events is None else []
+        self.values = list(dict.fromkeys(terms))
+        self.keys = [key_name(number) for number in range(len(part.keys))]
 
     def grouped(self) -> exp.Select:
         """One row a group: keys, aggregates, and how many rows it holds."""
-        keys = [key_name(number) for number in range(len(self.part.keys))]
+        part, reduced = self.part, self.part.reduction
+        keys = [*self.keys, *(["kt"] if reduced else [])]
         query = select([*(named(key) for key in keys), *self._aggregates()], self._rows(grouped=True))
         if keys:
             query.set("group", exp.Group(expressions=[named(key) for key in keys]))
+        if part.fill is not None:
+            query = self._filled(query, part.fill, keys)
+        if reduced is not None:
+            query = self._reduced(query, reduced)
+        if self.marked:
+            query = select([exp.Star(), labelled(exp.Boolean(this=True), HERE)], _rows_of(query))
         return query
 
+    def listed(self) -> exp.Select:
+        """One row for each row that counts: its keys."""
+        return select([named(key) for key in self.keys], self._rows(grouped=True))
+
     def total(self, shown: str) -> exp.Select:
-        """One row over everything, or over the rows of the groups in the table `shown` where one is named."""
+        """One row over everything, or over the rows of the groups in the table `shown` where one is named.
+
+        What is accumulated or shifted has no total: its periods overlap.
+        """
+        if self.part.ticks:
+            empty = [labelled(exp.Null(), aggregate.alias) for aggregate in self.part.aggregates]
+            sizes = [labelled(exp.Literal.number(self.part.minimum), SIZE)] if self.part.minimum > 1 else []
+            return select([*empty, *sizes], None)
         return select(self._aggregates(), self._rows(grouped=False, shown=shown))
 
     def _aggregates(self) -> list[exp.Expr]:
         found = [labelled(self._aggregate(aggregate), aggregate.alias) for aggregate in self.part.aggregates]
-        return [*found, labelled(exp.Count(this=exp.Star()), SIZE)] if self.part.minimum > 1 else found
+        size = exp.Sum(this=named(SIZE)) if self.partial else exp.Count(this=exp.Star())
+        return [*found, labelled(size, SIZE)] if self.part.minimum > 1 else found
 
     def _aggregate(self, aggregate: Aggregate) -> exp.Expr:
-        value: exp.Expr = named(f"v{self.values.index(aggregate.term)}")
+        if self.partial is not None:
+            return self._merged(aggregate)
+        number = self.values.index(aggregate.term) if self.part.events is None else 0
+        return self._aggregated(aggregate, named(f"v{number}"))
+
+    def _merged(self, aggregate: Aggregate) -> exp.Expr:
+        """An aggregate of what each period's rows came to."""
+        value = named(f"p{self.part.aggregates.index(aggregate)}")
+        if aggregate.aggregation is Aggregation.COUNT:
+            return cast(exp.Sum(this=value), "BIGINT")
+        return self._aggregated(aggregate, value)
+
+    def _aggregated(self, aggregate: Aggregate, value: exp.Expr) -> exp.Expr:
         match aggregate.aggregation:
             case Aggregation.SUM:
                 return exp.Sum(this=value)
@@ -79,20 +137,27 @@ class PartSql:
             case Aggregation.AVERAGE:
                 return exp.Avg(this=value)
             case Aggregation.MEDIAN | Aggregation.PERCENTILE:
-                return _percentile(value, aggregate)
+                return _percentile(value, aggregate, self.dialect)
 
     # -- rows ----------------------------------------------------------------------------------------------
 
     def _rows(self, *, grouped: bool, shown: str = "") -> exp.Subquery:
         """The rows to aggregate, layer by layer: joined and filtered, of shown groups, once, of the moment."""
         part = self.part
-        keys = [(key_name(number), term) for number, term in enumerate(part.keys)]
+        keys = list(zip(self.keys, part.keys, strict=True))
+        if part.reduction is not None:
+            keys.append(("kt", part.reduction.time))
         values = [(f"v{number}", term) for number, term in enumerate(self.values)]
         once = [(f"d{number}", term) for number, term in enumerate(part.distinct)]
         kept = keys if grouped or shown else []
-        query = self._joined([*kept, *once, *values, *self._moment()])
+        if self.partial is not None:
+            return _rows_of(self._on_periods(self.partial, kept))
+        if part.events is not None:
+            query = self._converted(part.events, kept)
+            return _rows_of(self._of_shown(query, shown, self.keys) if shown else query)
+        query = self.joined([*kept, *once, *values, *self._moment()])
         if shown:
-            query = self._of_shown(query, shown, [key for key, _ in keys])
+            query = self._of_shown(query, shown, self.keys)
         if part.distinct:
             columns = [name for name, _ in [*(keys if grouped else []), *once, *values]]
             query = select([named(name) for name in columns], _rows_of(query)) if shown else query
@@ -101,34 +166,79 @@ class PartSql:
             query = self._at_moment(query, grouped)
         return _rows_of(query)
 
-    def _joined(self, columns: Sequence[tuple[str, Term]]) -> exp.Select:
+    def _on_periods(self, partial: Partial, keys: Sequence[tuple[str, Term]]) -> exp.Select:
+        """Each period's sums at every period of the spine that shows them."""
+        inner = PartSql(partial.inner, self.parameters, self.dialect, self.nested)
+        before = self.part.ticks[0].before
+        plain = [(key_name(place), self.part.keys[place]) for place in partial.places]
+        values = [(f"v{number}", term) for number, term in enumerate(self.values)]
+        rows = inner.joined([("t0", before), *plain, *values])
+        named_keys = ["t0", *(name for name, _ in plain)]
+        sums = [
+            labelled(self._aggregated(one, named(f"v{self.values.index(one.term)}")), f"p{number}")
+            for number, one in enumerate(self.part.aggregates)
+        ]
+        if self.part.minimum > 1:
+            sums.append(labelled(exp.Count(this=exp.Star()), SIZE))
+        query = select([*(named(name) for name in named_keys), *sums], _rows_of(rows))
+        query.set("group", exp.Group(expressions=[named(name) for name in named_keys]))
+        outer = PartSql(partial.outer, self.parameters, self.dialect, self.nested)
+        kept = [outer.part.keys[self.keys.index(name)] if name in self.keys else term for name, term in keys]
+        names = [
+            *(f"p{number}" for number in range(len(self.part.aggregates))),
+            *([SIZE] if self.part.minimum > 1 else []),
+        ]
+        shown = [
+            *((name, term) for (name, _), term in zip(keys, kept, strict=True)),
+            *((name, _of_periods(name)) for name in names),
+        ]
+        return outer.joined(shown, derived(query, PERIODS))
+
+    def joined(self, columns: Sequence[tuple[str, Term]], base: exp.Expr | None = None) -> exp.Select:
+        """Every row that counts, with these terms as its columns; `base` stands for the part's own table."""
         part = self.part
         selected = [labelled(self._term(term), name) for name, term in columns]
-        conditions: list[exp.Expr] = []
-        if part.filter != TRUE:
-            operands = {one.name: self._term(one.term) for one in part.operands}
-            types = {one.name: one.column for one in part.operands}
-            conditions.append(
-                predicate_sql(part.filter, types, self.parameters, dialect=self.dialect, operands=operands)
-            )
+        conditions = self._where(part.filter, part.operands)
         if part.present is not None:
             conditions.append(is_present(self._term(part.present)))
-        joins = [(one_join.source, self._condition(one_join)) for one_join in part.joins]
+        joins = [(each, self._condition(each)) for each in part.joins]
+        ticks = [(tick, shows(tick, self._term), self._where(tick.filter, tick.operands)) for tick in part.ticks]
+        late = [(each, self._condition(each)) for each in part.late]
+        terms = [term for tick in part.ticks for term in (tick.period, *tick.begins)]
+        for term in terms:
+            self._term(term)
         conditions += [
-            exp.Coalesce(this=named(source.alias, VISIBLE), expressions=[exp.Boolean(this=True)])
-            for source, _ in joins
-            if source.forbids
+            exp.Coalesce(this=named(each.source.alias, VISIBLE), expressions=[exp.Boolean(this=True)])
+            for each, _ in joins
+            if isinstance(each.source, Source) and each.source.forbids
         ]
-        query = select(selected or [one()], self._source(part.base), conditions)
-        for source, condition in joins:
-            join(query, self._source(source), condition)
+        query = select(selected or [one()], base or self._source(part.base), conditions)
+        for each, condition in joins:
+            join(query, self._joined_source(each.source), condition, each.kind)
+        for tick, condition, where in ticks:
+            spine = periods(tick, self._source(tick.spine), self._term, where)
+            query.append("joins", exp.Join(this=spine, kind="INNER", on=condition))
+        for each, condition in late:
+            join(query, self._joined_source(each.source), condition, each.kind)
         return query
 
+    def _where(self, predicate: Predicate, operands: Sequence[Operand]) -> list[exp.Expr]:
+        if predicate == TRUE:
+            return []
+        found = {one.name: self._term(one.term) for one in operands}
+        types = {one.name: one.column for one in operands}
+        return [predicate_sql(predicate, types, self.parameters, dialect=self.dialect, operands=found)]
+
     def _condition(self, joined: Join) -> exp.Expr | None:
-        return all_true(
-            exp.EQ(this=self._at(left, joined.parent), expression=self._at(right, joined.source.alias))
-            for left, right in joined.pairs
-        )
+        found: list[exp.Expr] = [
+            exp.EQ(this=self._term(left), expression=self._term(right)) for left, right in joined.pairs
+        ]
+        if joined.during is not None:
+            moment, start, end = (self._term(term) for term in joined.during)
+            found.append(exp.GTE(this=moment, expression=start))
+            open_end = exp.Or(this=exp.LT(this=moment.copy(), expression=end), expression=is_null(end.copy()))
+            found.append(exp.Paren(this=open_end))
+        return all_true(found)
 
     def _of_shown(self, query: exp.Select, shown: str, keys: Sequence[str]) -> exp.Select:
         matches = [same(named(shown, key), named(ROWS, key)) for key in keys]
@@ -152,32 +262,133 @@ class PartSql:
         marked = select([exp.Star(), labelled(window, "moment")], _rows_of(query))
         return select([exp.Star()], _rows_of(marked), [exp.EQ(this=named("t"), expression=named("moment"))])
 
+    # -- conversions ---------------------------------------------------------------------------------------
+
+    def _converted(self, events: Events, keys: Sequence[tuple[str, Term]]) -> exp.Select:
+        """Each event once, as `v0`, with the keys of the last opportunity that led to it."""
+        inner = PartSql(events.part, self.parameters, self.dialect, self.nested)
+        number = exp.Window(this=exp.RowNumber())
+        matched = [(f"m{place}", pair) for place, pair in enumerate(events.matches)]
+        event_rows = inner.joined(
+            [
+                *((name, pair[1]) for name, pair in matched),
+                ("t", events.times[1]),
+                ("v0", events.part.aggregates[0].term),
+            ]
+        )
+        numbered = select([exp.Star(), labelled(number, "id")], _rows_of(event_rows))
+        base = self.joined([*keys, *((name, pair[0]) for name, pair in matched), ("t", events.times[0])])
+        order = [exp.Ordered(this=named("b", "t"), desc=True, nulls_first=False)]
+        order += [exp.Ordered(this=named("b", name), nulls_first=False) for name, _ in keys]
+        last = exp.Window(
+            this=exp.RowNumber(), partition_by=[named("e", "id")], order=exp.Order(expressions=order)
+        )
+        pairs = select(
+            [
+                *(labelled(named("b", name), name) for name, _ in keys),
+                labelled(named("e", "v0"), "v0"),
+                labelled(last, "n"),
+            ],
+            derived(base, "b"),
+        )
+        conditions: list[exp.Expr] = [
+            exp.EQ(this=named("b", name), expression=named("e", name)) for name, _ in matched
+        ]
+        conditions.append(exp.LTE(this=named("b", "t"), expression=named("e", "t")))
+        if events.window is not None:
+            since = exp.Sub(this=named("e", "t"), expression=interval(events.window))
+            conditions.append(exp.GT(this=named("b", "t"), expression=since))
+        pairs.append("joins", exp.Join(this=derived(numbered, "e"), kind="INNER", on=all_true(conditions)))
+        return select([exp.Star()], derived(pairs, "c"), [exp.EQ(this=named("n"), expression=one())])
+
+    # -- periods -------------------------------------------------------------------------------------------
+
+    def _filled(self, query: exp.Select, fill: Fill, keys: Sequence[str]) -> exp.Select:
+        """The groups, and a row for every period of the spine that has none."""
+        spine = PartSql(fill.periods, self.parameters, self.dialect, self.nested).grouped()
+        names = {keys[place]: key_name(number) for number, place in enumerate(fill.positions)}
+        columns = [
+            labelled(named("p", names[key]), key) if key in names else labelled(named("g", key), key)
+            for key in keys
+        ]
+        on = keys[fill.on]
+        found = select([*columns, *(named("g", name) for name in self._outputs())], derived(spine, "p"))
+        join(found, derived(query, "g"), exp.EQ(this=named("p", names[on]), expression=named("g", on)))
+        filled = self._values_filled(found)
+        if fill.again == TRUE:
+            return filled
+        operands = {name: named(key_name(place)) for name, place in fill.places.items()}
+        again = predicate_sql(
+            fill.again, dict(fill.columns), self.parameters, dialect=self.dialect, operands=dict(operands)
+        )
+        return select([exp.Star()], _rows_of(filled), [again])
+
+    def _outputs(self) -> list[str]:
+        names = [aggregate.alias for aggregate in self.part.aggregates]
+        return [*names, SIZE] if self.part.minimum > 1 else names
+
+    def _values_filled(self, query: exp.Select) -> exp.Select:
+        fills = {each.alias: each.fill for each in self.part.aggregates if each.fill is not None}
+        if self.part.minimum > 1:
+            fills[SIZE] = self.part.minimum  # a period without rows hides nobody
+        for place, column in enumerate(query.expressions):
+            name = column.alias_or_name
+            if name in fills:
+                value = exp.Coalesce(this=column.unalias(), expressions=[exp.Literal.number(fills[name])])
+                query.expressions[place] = labelled(value, name)
+        return query
+
+    def _reduced(self, query: exp.Select, reduction: Reduction) -> exp.Select:
+        """Each group's first or last value by time, or their average."""
+        keys = [named(key) for key in self.keys]
+        if reduction.choice == "average":
+            values = [labelled(exp.Avg(this=named(each.alias)), each.alias) for each in self.part.aggregates]
+            sizes = [labelled(exp.Min(this=named(SIZE)), SIZE)] if self.part.minimum > 1 else []
+            found = select([*keys, *values, *sizes], _rows_of(query))
+            if keys:
+                found.set("group", exp.Group(expressions=[key.copy() for key in keys]))
+            return found
+        order = exp.Ordered(this=named("kt"), desc=reduction.choice == "last", nulls_first=False)
+        place = exp.Window(
+            this=exp.RowNumber(), partition_by=[key.copy() for key in keys], order=exp.Order(expressions=[order])
+        )
+        numbered = select([exp.Star(), labelled(place, "n")], _rows_of(query))
+        columns = [*keys, *(named(name) for name in self._outputs())]
+        return select(columns, _rows_of(numbered), [exp.EQ(this=named("n"), expression=one())])
+
     # -- expressions and sources ---------------------------------------------------------------------------
 
     def _term(self, term: Term) -> exp.Expr:
-        value = self._at(term.expression, "", dict(term.aliases))
+        value = self._at(term.expression, dict(term.aliases))
+        if term.part is not None:
+            return part_of(value, term.type, term.part, term.zone)
         if term.grain is None:
             return value
         return truncated(value, term.type, term.grain, term.zone, term.fiscal_month)
 
-    def _at(self, expression: str, alias: str, aliases: dict[str, str] | None = None) -> exp.Expr:
+    def _at(self, expression: str, aliases: dict[str, str]) -> exp.Expr:
         """A canonical expression with its datasets replaced by the aliases they are read under."""
 
         def moved(node: exp.Expr) -> exp.Expr:
             if not isinstance(node, exp.Column):
                 return node
-            target = aliases[node.table] if aliases else alias
+            target = aliases.get(node.table) or aliases[""]
             self.read.setdefault(target, set()).add(node.name)
             return named(target, node.name)
 
         return canonical(expression).transform(moved)
 
+    def _joined_source(self, source: Source | Lookup) -> exp.Expr:
+        if isinstance(source, Source):
+            return self._source(source)
+        return exp.Subquery(this=self.nested(source.plan), alias=exp.TableAlias(this=identifier(source.alias)))
+
     def _source(self, source: Source) -> exp.Expr:
         """The table under its alias, with only the rows that the caller may see and the columns that are read."""
-        if self.dialect == "postgres":
-            place = {"db": identifier(source.product)}
-        else:
+        if self.dialect == "duckdb":
             place = {"db": identifier("main"), "catalog": identifier(source.product)}
+        else:
+            place = {"db": identifier(source.product)}
         table = exp.Table(this=identifier(source.table), **place)
         kept = all_of(source.keep, TRUE if source.forbids else source.rows)
         if kept == TRUE and not source.forbids:
@@ -194,12 +405,24 @@ class PartSql:
         return predicate_sql(predicate, source.columns, self.parameters, dialect=self.dialect)
 
 
+def _of_periods(name: str) -> Term:
+    return Term(quoted(PERIODS, name), ((PERIODS, PERIODS),))
+
+
 def _rows_of(query: exp.Select) -> exp.Subquery:
     return derived(query, ROWS)
 
 
-def _percentile(value: exp.Expr, aggregate: Aggregate) -> exp.Expr:
-    """Exact, over numbers as doubles; a discrete one is a value that occurs."""
+def _percentile(value: exp.Expr, aggregate: Aggregate, dialect: Dialect) -> exp.Expr:
+    """Exact, over numbers as doubles; a discrete one is a value that occurs. An approximate one may be estimated."""
+    if aggregate.approximate and not aggregate.discrete and dialect == "duckdb":
+        return exp.ApproxQuantile(this=cast(value, "DOUBLE"), quantile=exp.Literal.number(aggregate.percentile))
+    if dialect in _WITHOUT_PERCENTILES:
+        raise Refused(
+            f"{dialect} has no exact percentile.",
+            rule="not_supported",
+            hint="Ask on DuckDB, Postgres or Snowflake.",
+        )
     share = exp.Literal.number(0.5 if aggregate.aggregation is Aggregation.MEDIAN else aggregate.percentile)
     function = exp.PercentileDisc(this=share) if aggregate.discrete else exp.PercentileCont(this=share)
     ordered = value if aggregate.discrete else cast(value, "DOUBLE")

@@ -7,8 +7,9 @@ there strings are cast to text and timestamps compared by what `physical_type` s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
@@ -67,6 +68,7 @@ _CAST_NAMES: Mapping[ColumnType, str] = {
 }
 
 _MAX_DECIMAL_DIGITS = 38
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass
@@ -115,7 +117,18 @@ def render(expression: exp.Expr, dialect: Dialect, *, pretty: bool = False) -> s
         expression = expression.copy()
         for name in expression.find_all(exp.Identifier, exp.Literal):
             name.set("this", str(name.this).replace("%", "%%"))
+    if dialect == "bigquery":
+        expression = expression.transform(_unit_last)
     return expression.sql(dialect=dialect, pretty=pretty, copy=False)
+
+
+def _unit_last(node: exp.Expr) -> exp.Expr:
+    """BigQuery names the unit of DATE_TRUNC after the value, and a week from Monday ISOWEEK."""
+    if not (isinstance(node, exp.Anonymous) and node.name == "DATE_TRUNC"):
+        return node
+    unit, value = node.expressions
+    word = {"WEEK": "ISOWEEK"}.get(unit.name.upper(), unit.name.upper())
+    return exp.Anonymous(this="DATE_TRUNC", expressions=[value, exp.var(word)])
 
 
 @dataclass(frozen=True)
@@ -208,6 +221,8 @@ class _Compiler:
                 return all_true(ends) or _always(operand, True)
 
     def _compare(self, operand: _Operand, operator: Operator, value: Scalar) -> exp.Expr:
+        if operator == "eq" and self._is_uuid(operand):
+            return self._in(operand, [value])
         bound = self._bound(value, operand)
         if isinstance(bound, int):
             above = operator in ("gt", "ge")
@@ -221,9 +236,24 @@ class _Compiler:
             left = exp.Collate(this=left, expression=identifier("C"))
         return _COMPARISONS[operator](this=left, expression=self._placeholder(bound))
 
+    def _is_uuid(self, operand: _Operand) -> bool:
+        return (
+            self.dialect == "postgres"
+            and operand.type is operand.column.type is ColumnType.STRING
+            and operand.column.physical_type.casefold() == "uuid"
+        )
+
     def _in(self, operand: _Operand, values: list[Scalar]) -> exp.Expr:
+        if self._is_uuid(operand):
+            # As uuid and not as its text, so that an index on the key is used; only its own text can equal it.
+            values = [value for value in values if _UUID.fullmatch(str(value))]
+            operand = replace(operand, sql=operand.sql.this)
+            bounds = [_Bound(value, "UUID") for value in values]
+            return self._among(operand, bounds)
         bounds = [self._bound(value, operand) for value in values]
-        exact = [bound for bound in bounds if isinstance(bound, _Bound) and bound.exact]
+        return self._among(operand, [bound for bound in bounds if isinstance(bound, _Bound) and bound.exact])
+
+    def _among(self, operand: _Operand, exact: list[_Bound]) -> exp.Expr:
         if not exact:
             return _always(operand, False)
         return exp.In(this=operand.sql.copy(), expressions=[self._placeholder(bound) for bound in exact])
@@ -256,7 +286,7 @@ class _Compiler:
         return _Bound(value, name)
 
     def _moment(self, value: datetime, column: Column) -> _Bound:
-        if self.dialect == "duckdb":
+        if self.dialect != "postgres":
             return _Bound(value.replace(tzinfo=None), "TIMESTAMP")
         if not _zone_known(column):
             return _Bound(_epoch(value), "NUMERIC")

@@ -18,8 +18,8 @@ from evals.run import run_suite
 from examples.outfitter.generate import POSTGRES_SCHEMA, generate, postgres_tables
 from examples.outfitter.refresh_evals import PRODUCTS
 from indexes.library import Library, Snapshot
+from indexes.live import LiveRecords
 from indexes.ports import Embedder
-from indexes.postgres.live import LiveRecords
 from indexes.postgres.load import load_tables
 from ingest.products import ingest_all
 from ingest.progress import Silent

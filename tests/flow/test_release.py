@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from evals.commands import evaluate
-from indexes.commands import history, promote, rollback, status
+from indexes.commands import history, rollback, status
 from indexes.generation import TABLES, generation_folder
 from indexes.ledger import Ledger
+from ingest.promotion import promote
 from semantic_layer.door import Door
 from semantic_layer.errors import CorruptGeneration, GateFailed, InvalidArgument
 from semantic_layer.policy import Action, Policy, Rule

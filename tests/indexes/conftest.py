@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from indexes.document import Chunk, chunk_id, sha256_of
+from indexes.duck.carried import carried_rows
+from indexes.elastic.index import Site
 from indexes.embedder import OnnxEmbedder
 from indexes.engines import (
     build_tables,
@@ -22,13 +25,15 @@ from indexes.engines import (
 from indexes.generation import TEXT, VECTORS, Manifest
 from indexes.ledger import Edition, Tombstones
 from indexes.library import LiveGeneration, Snapshot
+from indexes.servers import Servers
 from semantic_layer.catalog import Catalog, CatalogEntry
+from semantic_layer.engine_settings import ElasticsearchSettings, EngineSettings
 from semantic_layer.product import DataProduct
 
 Passage = tuple[str, str, str, Mapping[str, Any]]
 """Dataset, document, text (or text column and text, parted by a bar) and what the chunk carries."""
 
-Seal = Callable[[DataProduct, Sequence[Passage]], LiveGeneration]
+Seal = Callable[..., LiveGeneration]
 
 
 def chunks_of(product: DataProduct, passages: Sequence[Passage]) -> list[Chunk]:
@@ -47,25 +52,36 @@ def chunks_of(product: DataProduct, passages: Sequence[Passage]) -> list[Chunk]:
 
 
 @pytest.fixture(scope="session")
-def seal(tmp_path_factory: pytest.TempPathFactory, embedder: OnnxEmbedder) -> Seal:
-    """Builds a product's passages with vectors, text, tables and token vectors, and opens it."""
+def seal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, embedder: OnnxEmbedder) -> Seal:
+    """Builds a product's passages with vectors, text, tables and token vectors in these engines, and opens it."""
 
-    def sealed(product: DataProduct, passages: Sequence[Passage]) -> LiveGeneration:
+    def sealed(
+        product: DataProduct,
+        passages: Sequence[Passage],
+        text_engine: str = "tantivy",
+        vector_engine: str = "faiss",
+    ) -> LiveGeneration:
         folder = tmp_path_factory.mktemp(product.name)
         for name in (VECTORS, TEXT):
             (folder / name).mkdir()
         chunks = chunks_of(product, passages)
         texts = [chunk.embedded_text for chunk in chunks]
-        vectors = build_vectors(folder, embedder.dimension, device="cpu")
+        tables = build_tables(folder, product)
+        tables.add_chunks(chunks, [carried for *_, carried in passages])
+        servers, site = Servers(), None
+        if "elasticsearch" in (text_engine, vector_engine):
+            url = request.getfixturevalue("elastic_node").url
+            servers = Servers(EngineSettings(elasticsearch=ElasticsearchSettings((url,))))
+            generation, carried_by = uuid.uuid4().hex[:16], carried_rows(tables, product)
+            site = Site(servers.elasticsearch(), product, generation, "tests", carried_by)
+        vectors = build_vectors(folder, embedder.dimension, engine=vector_engine, device="cpu", site=site)
         vectors.add(embedder.embed(texts))
-        text = build_text(folder, product)
+        text = build_text(folder, product, engine=text_engine, site=site)
         text.add(chunks)
         tokens = build_token_vectors(folder, embedder.dimension)
         tokens.add(embedder.token_vectors(texts))
-        tables = build_tables(folder, product)
-        tables.add_chunks(chunks, [carried for *_, carried in passages])
-        counts = tables.seal()
         engines = {"vectors": vectors.seal(), "text": text.seal(), "token_vectors": tokens.seal()}
+        counts = tables.seal()
         manifest = Manifest(product.name, "g-" + product.name, "", (), {}, "", "", counts, engines, (), (), {}, {})
         return LiveGeneration(
             manifest.generation,
@@ -74,8 +90,8 @@ def seal(tmp_path_factory: pytest.TempPathFactory, embedder: OnnxEmbedder) -> Se
             product,
             None,
             open_tables(folder, product),
-            open_vectors(folder, manifest),
-            open_text(folder, manifest),
+            open_vectors(folder, manifest, product, servers),
+            open_text(folder, manifest, product, servers),
             open_token_vectors(folder, manifest),
             embedder,
         )

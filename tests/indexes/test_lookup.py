@@ -18,7 +18,8 @@ from indexes.lookup import RecordQuestion, Records, lookup
 from semantic_layer.catalog import Catalog
 from semantic_layer.errors import InvalidArgument, InvalidFilter, Refused, UnknownName
 from semantic_layer.filter_form import parse_filter
-from semantic_layer.policy import Action, ColumnChoice, Mask, Policy, Rule
+from semantic_layer.mask import Mask
+from semantic_layer.policy import Action, ColumnChoice, Policy, Rule
 from semantic_layer.predicate import TRUE, Compare, In, evaluate
 from semantic_layer.principal import Principal
 from semantic_layer.product import Column, ColumnType, DataProduct, Dataset

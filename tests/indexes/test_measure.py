@@ -15,8 +15,9 @@ from typing import Any, cast
 import pytest
 from small_shop import MODELS, NOON, PRODUCTS, ROWS, grants, policy, rule
 
+from indexes.cancellation import Cancellation
 from indexes.duck.table_builder import TableBuilder
-from indexes.duck.workers import Cancellation, Limits, Workers
+from indexes.duck.workers import Limits, Workers
 from indexes.generation import TABLES
 from indexes.ledger import Tombstone, Tombstones
 from indexes.library import Snapshot
@@ -113,6 +114,12 @@ def test_a_page_knows_the_whole(snapshot: Snapshot, workers: Workers) -> None:
     assert (past.rows, past.total_rows) == ((), 3)
 
 
+def test_values_that_occur_together_have_pages_and_no_totals(snapshot: Snapshot, workers: Workers) -> None:
+    found = ask(snapshot, workers, {"dimensions": ["order__status", "store__city"], "limit": 2})
+    assert found.rows[0] == {"order__status": "open", "store__city": "Paris"}
+    assert (found.total_rows, found.totals, found.metrics) == (5, None, ())
+
+
 def test_a_forbidden_row_is_not_counted(snapshot: Snapshot, workers: Workers) -> None:
     eu = grants(crm=policy("crm", rule("eu", rows=Compare("region", "eq", "EU"))))
     found = ask(snapshot, workers, {"metrics": ["revenue"]}, given=eu)
@@ -193,7 +200,7 @@ def test_a_cancelled_call_ends_at_once(workers: Workers, databases: Mapping[str,
 
     thread = threading.Thread(target=call)
     thread.start()
-    while cancellation.process is None:
+    while not cancellation.at_work:
         thread.join(0.01)
     cancellation.cancel()
     thread.join(10)

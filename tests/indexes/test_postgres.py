@@ -15,8 +15,10 @@ from indexes.postgres.connection import Pool, connect, server_dsn, shown
 from indexes.postgres.cursors import BATCH_ROWS, snapshot
 from indexes.postgres.load import load_tables
 from indexes.postgres.records import PostgresRecords
+from indexes.postgres.relation import Relation
 from semantic_layer.errors import DeadlineExceeded, EngineUnavailable, InvalidArgument, SourceFailed
-from semantic_layer.policy import Mask, Masking
+from semantic_layer.mask import Mask
+from semantic_layer.policy import Masking
 from semantic_layer.predicate import FALSE, TRUE, Compare, In, Predicate
 from semantic_layer.product import Column, ColumnType, Dataset, Server
 
@@ -44,6 +46,7 @@ ORDERS = Dataset(
         Column('odd "name%', ColumnType.STRING),
     ),
 )
+TABLE = Relation("public", "orders")
 COLUMNS = tuple(column.name for column in ORDERS.columns)
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -77,8 +80,8 @@ def fetch(pool: Pool, *names: str, where: Predicate = TRUE, **rest: Any) -> list
 
 def test_rows_arrive_with_the_types_the_contract_promises(orders: str) -> None:
     with snapshot(orders) as view:
-        view.check("public", "orders", ORDERS.columns)
-        [rows] = list(view.rows("public", "orders", ORDERS.columns))
+        view.check(TABLE, ORDERS.columns)
+        [rows] = list(view.rows(TABLE, ORDERS.columns))
     assert sorted(rows)[0] == (
         "o1",
         "EU",
@@ -94,31 +97,31 @@ def test_rows_arrive_with_the_types_the_contract_promises(orders: str) -> None:
 
 def test_a_snapshot_does_not_see_what_is_written_meanwhile(orders: str) -> None:
     with snapshot(orders) as view:
-        before = view.digest("public", "orders", ORDERS.columns)
+        before = view.digest(TABLE, ORDERS.columns)
         with connect(orders) as other:
             other.execute("UPDATE orders SET region = 'APAC' WHERE id = 'o1'")
-        assert view.digest("public", "orders", ORDERS.columns) == before
+        assert view.digest(TABLE, ORDERS.columns) == before
     with snapshot(orders) as view:
-        assert view.digest("public", "orders", ORDERS.columns) != before
+        assert view.digest(TABLE, ORDERS.columns) != before
 
 
 def test_the_digest_of_rows_does_not_depend_on_their_order(orders: str) -> None:
     with snapshot(orders) as view:
-        digest = view.digest("public", "orders", ORDERS.columns)
+        digest = view.digest(TABLE, ORDERS.columns)
     load_tables(
         orders,
         SCHEMA,
         [("orders", COLUMNS, [order(2, "US", "bob@example.com"), order(1)]), ("prices", ("id",), [])],
     )
     with snapshot(orders) as view:
-        assert view.digest("public", "orders", ORDERS.columns) == digest
+        assert view.digest(TABLE, ORDERS.columns) == digest
 
 
 def test_many_rows_come_in_bounded_batches(orders: str) -> None:
     rows = [order(number) for number in range(BATCH_ROWS + 7)]
     load_tables(orders, SCHEMA, [("orders", COLUMNS, rows), ("prices", ("id",), [])])
     with snapshot(orders) as view:
-        sizes = [len(batch) for batch in view.rows("public", "orders", ORDERS.columns[:2])]
+        sizes = [len(batch) for batch in view.rows(TABLE, ORDERS.columns[:2])]
     assert sizes == [BATCH_ROWS, 7]
 
 
@@ -129,7 +132,7 @@ def test_every_column_that_does_not_fit_is_named_at_once(orders: str) -> None:
         Column("total", ColumnType.DECIMAL),
     )
     with snapshot(orders) as view, pytest.raises(SourceFailed) as failure:
-        view.check("public", "orders", wrong)
+        view.check(TABLE, wrong)
     assert "'id' is text and the contract says integer" in failure.value.message
     assert "'regoin' is missing (there is 'region')" in failure.value.message
     assert "'total'" not in failure.value.message
@@ -140,12 +143,12 @@ def test_a_type_that_no_contract_type_fits_is_refused_by_name(orders: str, name:
     with snapshot(orders) as view:
         for kind in ColumnType:
             with pytest.raises(SourceFailed, match=f"column '{name}' is (money|interval)"):
-                view.check("public", "prices", (Column(name, kind),))
+                view.check(Relation("public", "prices"), (Column(name, kind),))
 
 
 def test_a_missing_table_is_named_with_the_nearest_one(orders: str) -> None:
     with snapshot(orders) as view, pytest.raises(SourceFailed) as failure:
-        view.columns("public", "ordrs")
+        view.columns(Relation("public", "ordrs"))
     assert "no table public.ordrs" in failure.value.message
     assert "'orders'" in failure.value.hint
 
@@ -175,9 +178,9 @@ def test_values_of_a_filter_are_never_read_as_sql(pool: Pool) -> None:
 
 
 def test_a_masked_column_shows_its_value_only_where_a_rule_allows_it(pool: Pool) -> None:
-    masks = {"email": Masking(Mask("hash"), In("region", ("US",)))}
+    masks = {"email": Masking(Mask("hash", key=b"k"), In("region", ("US",)))}
     rows = fetch(pool, "id", "email", where=In("region", ("EU", "US")), masks=masks)
-    assert rows[0] == {"id": "o1", "email": Mask("hash").apply("ann@example.com")}
+    assert rows[0] == {"id": "o1", "email": Mask("hash", key=b"k").apply("ann@example.com")}
     assert rows[1] == {"id": "o2", "email": "bob@example.com"}
 
 

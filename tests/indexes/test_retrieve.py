@@ -12,7 +12,8 @@ from indexes.library import LiveGeneration, Snapshot
 from indexes.question import Question
 from indexes.retrieve import Retrieved, retrieve
 from semantic_layer.errors import InvalidArgument, InvalidFilter, Refused, UnknownName
-from semantic_layer.policy import Action, ColumnChoice, Grant, Mask, Policy, Rule, decide
+from semantic_layer.mask import Mask
+from semantic_layer.policy import Action, ColumnChoice, Grant, Policy, Rule, decide
 from semantic_layer.predicate import Attribute, Compare, In, Not, all_of
 from semantic_layer.principal import Principal
 from semantic_layer.product import Column, ColumnType, DataProduct, Dataset
@@ -65,16 +66,28 @@ PASSAGES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def shop(seal: Callable[..., LiveGeneration]) -> LiveGeneration:
-    return seal(SHOP, PASSAGES)
+ENGINES = {
+    "embedded": ("tantivy", "faiss"),
+    "text in Elasticsearch": ("elasticsearch", "faiss"),
+    "all in Elasticsearch": ("elasticsearch", "elasticsearch"),
+}
+ON_SERVERS = [pytest.param(name, marks=pytest.mark.elasticsearch) for name in ENGINES if name != "embedded"]
+
+
+@pytest.fixture(scope="module", params=["embedded", *ON_SERVERS])
+def engines(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return ENGINES[request.param]
 
 
 @pytest.fixture(scope="module")
-def recipes(seal: Callable[..., LiveGeneration]) -> LiveGeneration:
-    return seal(
-        RECIPES, [("pages", "soup.md", "Boil the boots? No: boil the leek for a soup.", {"path": "soup.md"})]
-    )
+def shop(seal: Callable[..., LiveGeneration], engines: tuple[str, str]) -> LiveGeneration:
+    return seal(SHOP, PASSAGES, *engines)
+
+
+@pytest.fixture(scope="module")
+def recipes(seal: Callable[..., LiveGeneration], engines: tuple[str, str]) -> LiveGeneration:
+    soup = ("pages", "soup.md", "Boil the boots? No: boil the leek for a soup.", {"path": "soup.md"})
+    return seal(RECIPES, [soup], *engines)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from indexes.ports import Allowed, TextReader
 from indexes.text_exact import ExactTextBuilder, ExactTextReader
 from indexes.text_tantivy import TantivyBuilder, TantivyReader, analyzer
 from semantic_layer.errors import CorruptGeneration
+from tests.indexes.elastic_site import bare_product, cluster_at, text_reader
 
 PASSAGES = [
     "A customer may return shoes within 30 days of delivery.",
@@ -29,7 +30,8 @@ PASSAGES = [
     "Привезённый заказ можно вернуть за тридцать дней",
     "Days of thunder: days, days, days.",
 ]
-ENGINES = ("exact", "tantivy")
+ENGINES = ("exact", "tantivy", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch))
+Build = Callable[..., TextReader]
 
 
 def chunk(number: int, text: str, dataset: str = "handbook", title: str = "") -> Chunk:
@@ -43,25 +45,34 @@ def analyze(text: str, language: str) -> Sequence[str]:
 ANALYZERS: dict[str, object] = {}
 
 
-def build(
-    engine: str, folder: Path, texts: Sequence[str], languages: Mapping[str, str] | None = None
-) -> TextReader:
-    folder.mkdir(exist_ok=True)
-    languages = languages or {"handbook": "en"}
-    chunks = [chunk(number, text) for number, text in enumerate(texts)]
-    if engine == "exact":
-        exact = ExactTextBuilder(folder, languages, analyze)
-        exact.add(chunks)
-        exact.seal()
-        return ExactTextReader(folder, analyze)
-    builder = TantivyBuilder(folder, languages)
-    builder.add(chunks)
-    builder.seal()
-    return TantivyReader(folder)
+@pytest.fixture(scope="module")
+def build(request: pytest.FixtureRequest) -> Build:
+    """Indexes texts with an engine in a folder, and opens the index."""
+
+    def built(
+        engine: str, folder: Path, texts: Sequence[str], languages: Mapping[str, str] | None = None
+    ) -> TextReader:
+        folder.mkdir(exist_ok=True)
+        languages = languages or {"handbook": "en"}
+        chunks = [chunk(number, text) for number, text in enumerate(texts)]
+        if engine == "elasticsearch":
+            cluster = cluster_at(request.getfixturevalue("elastic_node").url)
+            return text_reader(cluster, bare_product(languages), chunks)
+        if engine == "exact":
+            exact = ExactTextBuilder(folder, languages, analyze)
+            exact.add(chunks)
+            exact.seal()
+            return ExactTextReader(folder, analyze)
+        builder = TantivyBuilder(folder, languages)
+        builder.add(chunks)
+        builder.seal()
+        return TantivyReader(folder)
+
+    return built
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextReader:
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, build: Build) -> TextReader:
     return build(request.param, tmp_path_factory.mktemp(request.param), PASSAGES)
 
 
@@ -117,7 +128,7 @@ def test_a_filter_leaves_the_ranking_of_the_rest_as_it_was(reader: TextReader) -
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_equal_scores_come_by_lower_number_also_at_the_cut(engine: str, tmp_path: Path) -> None:
+def test_equal_scores_come_by_lower_number_also_at_the_cut(engine: str, tmp_path: Path, build: Build) -> None:
     reader = build(engine, tmp_path, ["same words here"] * 300)
     assert found(reader, "words", 7) == list(range(7))
     allowed = Allowed(np.arange(100, 300, dtype=np.int64), 300)
@@ -125,23 +136,26 @@ def test_equal_scores_come_by_lower_number_also_at_the_cut(engine: str, tmp_path
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_each_dataset_is_stemmed_in_its_declared_language(engine: str, tmp_path: Path) -> None:
+def test_each_dataset_is_stemmed_in_its_declared_language(engine: str, tmp_path: Path, build: Build) -> None:
     reader = build(engine, tmp_path, ["Die Häuser der Stadt", "Katzen schlafen"], {"handbook": "de-AT"})
     assert found(reader, "Haus") == [0]
     assert found(reader, "die Katze") == [1]
 
 
+@pytest.mark.parametrize("engine", ENGINES[1:])
 @pytest.mark.parametrize("share", [0.9, 0.2, 0.01])
-def test_tantivy_scores_as_the_oracle_does_through_any_filter(share: float, tmp_path: Path) -> None:
+def test_every_engine_scores_as_the_oracle_does_through_any_filter(
+    engine: str, share: float, tmp_path: Path, build: Build
+) -> None:
     rng = random.Random(5)
     words = [f"w{n}" for n in range(300)]
     texts = [" ".join(rng.choices(words, k=rng.randint(3, 90))) for _ in range(1_500)]
-    oracle, tantivy = (build(engine, tmp_path / engine, texts) for engine in ENGINES)
+    oracle, reader = (build(one, tmp_path / one, texts) for one in ("exact", engine))
     allowed = Allowed(np.array([n for n in range(1_500) if rng.random() < share], np.int64), 1_500)
     for _ in range(10):
         question = " ".join(rng.choices(words, k=4))
         for limit in (None, allowed):
-            numbers, scores = tantivy.search(question, 50, limit)
+            numbers, scores = reader.search(question, 50, limit)
             true_numbers, true_scores = oracle.search(question, 50, limit)
             np.testing.assert_allclose(scores, true_scores, rtol=1e-5)
             assert sorted(numbers) == sorted(true_numbers) or scores[-1] == pytest.approx(true_scores[-1])
@@ -154,14 +168,14 @@ def test_any_text_can_be_asked(reader: TextReader, question: str) -> None:
     assert len(numbers) == len(scores) <= 5
 
 
-def test_a_damaged_index_is_named(tmp_path: Path) -> None:
+def test_a_damaged_index_is_named(tmp_path: Path, build: Build) -> None:
     build("tantivy", tmp_path, PASSAGES)
     (tmp_path / "meta.json").write_text("{}")
     with pytest.raises(CorruptGeneration, match="text index"):
         TantivyReader(tmp_path)
 
 
-def test_opening_and_searching_writes_nothing_into_the_sealed_folder(tmp_path: Path) -> None:
+def test_opening_and_searching_writes_nothing_into_the_sealed_folder(tmp_path: Path, build: Build) -> None:
     build("tantivy", tmp_path, PASSAGES)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     found(TantivyReader(tmp_path), "shoes")

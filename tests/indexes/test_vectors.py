@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes import vectors_faiss
+from indexes import vector_layout, vectors_faiss
 from indexes.ports import Allowed, VectorReader, Vectors
+from indexes.postgres.connection import Pool
+from indexes.postgres.vectors import PgvectorBuilder, PgvectorReader, VectorSite
+from indexes.vector_layout import Effort, Recipe, Route, route_for
 from indexes.vectors_exact import ExactVectorBuilder, ExactVectorReader
-from indexes.vectors_faiss import Effort, FaissBuilder, FaissReader, Recipe, device_for
+from indexes.vectors_faiss import FaissBuilder, FaissReader, device_for
+from semantic_layer.engine_settings import VectorIndexName
 from semantic_layer.errors import CorruptGeneration, EngineUnavailable
+from tests.indexes.elastic_site import cluster_at, vector_reader
 
 DIMENSION = 48
 COUNT = 6_000
@@ -37,9 +42,9 @@ def exact(folder: Path, vectors: Vectors) -> VectorReader:
     return ExactVectorReader(folder)
 
 
-def faiss_of(flat_below: int) -> Callable[[Path, Vectors], VectorReader]:
-    def build(folder: Path, vectors: Vectors) -> VectorReader:
-        builder = FaissBuilder(folder, vectors.shape[1], device="cpu", flat_below=flat_below)
+def faiss_of(layout: VectorIndexName, flat_below: int = 1_000) -> Callable[[Path, Vectors], FaissReader]:
+    def build(folder: Path, vectors: Vectors) -> FaissReader:
+        builder = FaissBuilder(folder, vectors.shape[1], device="cpu", layout=layout, flat_below=flat_below)
         for start in range(0, len(vectors), 1000):
             builder.add(vectors[start : start + 1000])
         return FaissReader(folder, builder.seal())
@@ -47,12 +52,50 @@ def faiss_of(flat_below: int) -> Callable[[Path, Vectors], VectorReader]:
     return build
 
 
-ENGINES = {"exact": exact, "flat": faiss_of(10**9), "ivf": faiss_of(1_000)}
+def pgvector_of(site: VectorSite, folder: Path, vectors: Vectors, flat_below: int) -> PgvectorReader:
+    builder = PgvectorBuilder(folder, vectors.shape[1], site, flat_below=flat_below)
+    for start in range(0, len(vectors), 1000):
+        builder.add(vectors[start : start + 1000])
+    return PgvectorReader(site, builder.seal())
+
+
+EMBEDDED = {
+    "exact": exact,
+    "flat": faiss_of("auto", 10**9),
+    "ivf_pq": faiss_of("auto"),
+    "ivf": faiss_of("ivf"),
+    "hnsw": faiss_of("hnsw"),
+}
+IN_ELASTICSEARCH = {"elastic flat": 10**9, "elastic hnsw": 1_000}
+IN_POSTGRES = {"pgvector flat": 10**9, "pgvector hnsw": 1_000}
+ENGINES = (
+    *EMBEDDED,
+    *(pytest.param(name, marks=pytest.mark.elasticsearch) for name in IN_ELASTICSEARCH),
+    *(pytest.param(name, marks=pytest.mark.postgres) for name in IN_POSTGRES),
+)
+Build = Callable[[str, Path, Vectors], VectorReader]
+
+
+@pytest.fixture(scope="module")
+def build(request: pytest.FixtureRequest) -> Build:
+    """Indexes vectors with an engine, and opens the index."""
+
+    def built(engine: str, folder: Path, vectors: Vectors) -> VectorReader:
+        if engine in EMBEDDED:
+            return EMBEDDED[engine](folder, vectors)
+        if engine in IN_POSTGRES:
+            pool = Pool(request.getfixturevalue("postgres_dsn"))
+            request.addfinalizer(pool.close)
+            return pgvector_of(VectorSite(pool, "vectors"), folder, vectors, IN_POSTGRES[engine])
+        cluster = cluster_at(request.getfixturevalue("elastic_node").url)
+        return vector_reader(cluster, folder, vectors, IN_ELASTICSEARCH[engine])
+
+    return built
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> VectorReader:
-    return ENGINES[request.param](tmp_path_factory.mktemp(request.param), VECTORS)
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, build: Build) -> VectorReader:
+    return build(request.param, tmp_path_factory.mktemp("vectors"), VECTORS)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +143,10 @@ def test_never_fewer_than_there_are(reader: VectorReader) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_equal_scores_come_by_lower_number_also_at_the_cut(engine: str, tmp_path: Path) -> None:
+def test_equal_scores_come_by_lower_number_also_at_the_cut(engine: str, tmp_path: Path, build: Build) -> None:
     vectors = clustered(2_000)
     vectors[500:700] = vectors[3]
-    reader = ENGINES[engine](tmp_path, vectors)
+    reader = build(engine, tmp_path, vectors)
     numbers, _ = reader.search(vectors[3], 20)
     assert numbers.tolist() == [3, *range(500, 519)]
 
@@ -121,7 +164,10 @@ def test_recall_is_certified_against_exact_search_with_and_without_a_filter(tmp_
     facts = builder.seal()
     assert facts["index"] == "IVF232,PQ12x4fs,Refine(SQfp16)"
     assert facts["recall_at_10"] >= 0.95
+    assert facts["recall_at_10_of_stored"] >= 0.95
     assert facts["filtered_recall_at_10"] >= 0.95
+    assert [route["selectivity"] for route in facts["routes"]] == [1.0, 0.5, 0.2, 0.1, 0.05, 0.02]
+    assert facts["training"] == {"seed": vectors_faiss.SEED, "vectors": 5_800, "lists": 232}
     assert facts["count"] == COUNT
     assert [path.name for path in tmp_path.iterdir()] == ["index.faiss"]
 
@@ -129,7 +175,7 @@ def test_recall_is_certified_against_exact_search_with_and_without_a_filter(tmp_
 def test_vectors_that_approximate_search_does_not_find_are_scanned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors_faiss, "EFFORTS", (Effort(1, 12),))
+    monkeypatch.setattr(vector_layout, "IVF_EFFORTS", (Effort(1, 12),))
     vectors = np.random.default_rng(2).standard_normal((3_000, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     builder = FaissBuilder(tmp_path, DIMENSION, device="cpu", flat_below=1_000)
@@ -145,7 +191,7 @@ def test_the_same_vectors_make_the_same_index(tmp_path: Path) -> None:
     files: list[bytes] = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        faiss_of(1_000)(tmp_path / name, VECTORS)
+        faiss_of("auto")(tmp_path / name, VECTORS)
         files.append((tmp_path / name / "index.faiss").read_bytes())
     assert files[0] == files[1]
 
@@ -155,19 +201,19 @@ def test_the_same_vectors_make_the_same_index(tmp_path: Path) -> None:
     [(384, "PQ96x4fs"), (768, "PQ192x4fs"), (49, "SQ8"), (50, "PQ25x4fs"), (75, "PQ25x4fs")],
 )
 def test_any_dimension_has_a_layout(dimension: int, codes: str) -> None:
-    assert Recipe(100_000, dimension).factory == f"IVF948,{codes},Refine(SQfp16)"
+    assert Recipe("ivf_pq", 100_000, dimension).factory == f"IVF948,{codes},Refine(SQfp16)"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_an_empty_index_finds_nothing(engine: str, tmp_path: Path) -> None:
-    reader = ENGINES[engine](tmp_path, np.empty((0, DIMENSION), np.float32))
+def test_an_empty_index_finds_nothing(engine: str, tmp_path: Path, build: Build) -> None:
+    reader = build(engine, tmp_path, np.empty((0, DIMENSION), np.float32))
     assert reader.count == 0
     assert len(reader.search(VECTORS[0], 5)[0]) == 0
 
 
-@pytest.mark.parametrize("engine", ["exact", "flat", "ivf"])
+@pytest.mark.parametrize("engine", ["exact", "flat", "ivf_pq"])
 def test_a_damaged_file_is_named(engine: str, tmp_path: Path) -> None:
-    ENGINES[engine](tmp_path, VECTORS[:1500])
+    EMBEDDED[engine](tmp_path, VECTORS[:1500])
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"not an index")
     with pytest.raises(CorruptGeneration, match=file.name):
@@ -179,3 +225,96 @@ def test_a_gpu_that_is_asked_for_and_absent_is_an_error() -> None:
     if device_for("auto") == "cpu":
         with pytest.raises(EngineUnavailable, match="gpu"):
             device_for("gpu")
+
+
+def test_many_questions_at_once_find_what_each_finds_alone(tmp_path: Path) -> None:
+    vectors = VECTORS.copy()
+    vectors[500:530] = vectors[3]
+    queries = np.concatenate([clustered(20, seed=11), vectors[3:4]])
+    for name in ("flat", "ivf_pq", "ivf", "hnsw"):
+        (tmp_path / name).mkdir()
+        reader = EMBEDDED[name](tmp_path / name, vectors)
+        assert isinstance(reader, FaissReader)
+        for allowed in (None, some_allowed(0.3), some_allowed(0.001), Allowed(np.empty(0, np.int64), COUNT)):
+            numbers, scores = reader.search_many(queries, 10, allowed)
+            for query, row, its in zip(queries, numbers, scores, strict=True):
+                one, alone = reader.search(query, 10, allowed)
+                assert row[: len(one)].tolist() == one.tolist()
+                np.testing.assert_allclose(its[: len(one)], alone)
+                assert (row[len(one) :] == -1).all()
+                assert np.isneginf(its[len(one) :]).all()
+
+
+def test_a_filter_takes_the_route_that_was_certified_for_no_more_than_it_lets_through() -> None:
+    routes = [Route(share, Effort(nprobe), 0.99, 0.99) for share, nprobe in ((1.0, 8), (0.5, 16), (0.1, 64))]
+    taken = {share: route_for(routes, share) for share in (1.0, 0.7, 0.3, 0.05)}
+    assert {share: route and route.effort.nprobe for share, route in taken.items()} == {
+        1.0: 8,
+        0.7: 16,
+        0.3: 64,
+        0.05: None,
+    }
+
+
+def test_a_filter_that_an_index_answers_badly_is_answered_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_layout, "HNSW_EFFORTS", (Effort(ef=16),))
+    monkeypatch.setattr(vectors_faiss, "EXACT_ALLOWED", 0)
+    builder = FaissBuilder(tmp_path, DIMENSION, device="cpu", layout="hnsw", recall=0.8)
+    builder.add(VECTORS)
+    facts = builder.seal()
+    certified = {route["selectivity"] for route in facts["routes"]}
+    assert 1.0 in certified
+    assert 0.1 not in certified
+    allowed = some_allowed(0.15)
+    reader, oracle = FaissReader(tmp_path, facts), exact(tmp_path, VECTORS)
+    for query in clustered(10, seed=12):
+        found, true = (one.search(query, 10, allowed)[0] for one in (reader, oracle))
+        assert recall(found, true) >= 0.9
+
+
+@pytest.mark.parametrize("layout", ["flat", "ivf", "ivf_pq"])
+def test_what_a_gpu_builds_and_serves_goes_the_same_way_on_a_stand_in(
+    layout: VectorIndexName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone on the CPU stands in for the copy on a GPU; only the two calls that reach a GPU are replaced."""
+    asked: list[str] = []
+
+    def stand_in(index: object, processor: str) -> object:
+        asked.append(f"{processor} {type(index).__name__}")
+        return vectors_faiss.faiss.clone_index(index)
+
+    def knn(questions: Vectors, vectors: Vectors, k: int) -> object:
+        return vectors_faiss.faiss.knn(
+            questions, vectors, min(k, len(vectors)), metric=vectors_faiss.faiss.METRIC_INNER_PRODUCT
+        )
+
+    monkeypatch.setattr(vectors_faiss, "device_for", lambda setting: "cpu" if setting == "cpu" else "gpu")
+    monkeypatch.setattr(vectors_faiss, "on_device", stand_in)
+    monkeypatch.setattr(vectors_faiss, "knn_on_gpu", knn)
+    builder = FaissBuilder(tmp_path, DIMENSION, device="gpu", layout=layout)
+    builder.add(VECTORS)
+    facts = builder.seal()
+    assert facts["device"] == "gpu"
+    assert asked == ([] if layout == "flat" else ["gpu IndexFlatIP", "gpu IndexFlat"])
+    on_cpu, on_gpu = FaissReader(tmp_path, facts), FaissReader(tmp_path, facts, device="gpu")
+    for query in clustered(10, seed=13):
+        for allowed in (None, some_allowed(0.3), some_allowed(0.001)):
+            found, same = (reader.search(query, 10, allowed)[0] for reader in (on_cpu, on_gpu))
+            assert recall(found, same) >= 0.9
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("layout", ["flat", "ivf", "ivf_pq"])
+def test_a_gpu_builds_and_serves_what_the_cpu_does(layout: VectorIndexName, tmp_path: Path) -> None:
+    if device_for("auto") == "cpu":
+        pytest.skip("no GPU answers on this machine")
+    builder = FaissBuilder(tmp_path, DIMENSION, device="gpu", layout=layout)
+    builder.add(VECTORS)
+    facts = builder.seal()
+    on_cpu, on_gpu = FaissReader(tmp_path, facts), FaissReader(tmp_path, facts, device="gpu")
+    for query in clustered(30, seed=14):
+        for allowed in (None, some_allowed(0.3), some_allowed(0.001)):
+            found, same = (reader.search(query, 10, allowed)[0] for reader in (on_cpu, on_gpu))
+            assert recall(found, same) >= 0.9

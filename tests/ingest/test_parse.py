@@ -28,9 +28,10 @@ from reportlab.pdfgen.canvas import Canvas
 from indexes.document import Document
 from ingest.parse.cleaning import clean
 from ingest.parse.document import parse_document
-from ingest.parse.tabular import flatten, read_rows
+from ingest.parse.tabular import read_rows
 from ingest.parse.text import markdown_blocks
 from semantic_layer.errors import InvalidArgument, SourceFailed
+from semantic_layer.json_path import flatten
 
 
 def write(path: Path, content: str | bytes) -> Path:

@@ -106,7 +106,7 @@ def test_an_ingest_of_what_did_not_change_builds_nothing(shop: Shop) -> None:
     second = shop.ingest()
     assert second.state == "unchanged"
     assert (second.generation, second.edition) == (first.generation, first.edition)
-    assert second.steps == {}
+    assert second.steps.keys() <= {"open the model"}
 
 
 def test_a_touched_file_with_the_same_bytes_changes_nothing(shop: Shop) -> None:
@@ -125,7 +125,7 @@ def test_a_changed_file_is_a_new_generation_and_the_rest_is_not_parsed_again(sho
     shop.edit("handbook/data/returns.md", "60 days", "30 days")
     third = shop.ingest()
     assert third.generation == first.generation
-    assert third.steps == {}
+    assert third.steps.keys() <= {"open the model"}
 
 
 def test_building_again_by_force_gives_the_same_generation(shop: Shop) -> None:
@@ -345,7 +345,7 @@ def test_a_generation_that_was_sealed_but_not_published_is_published_without_bui
     assert set(Ledger(shop.home).edition().products) == {"sales"}
     report = shop.ingest()
     assert report.state == "published"
-    assert report.steps == {}
+    assert report.steps.keys() <= {"open the model"}
 
 
 def test_a_damaged_live_generation_is_built_anew_under_its_own_id(shop: Shop) -> None:
@@ -365,7 +365,8 @@ def test_a_generation_rolled_back_from_goes_live_again_by_the_next_ingest(shop: 
     ledger = Ledger(shop.home)
     ledger.publish(replace(ledger.edition(), products={}), {}, action="rollback", by="test")
     report = shop.ingest()
-    assert (report.state, report.generation, report.steps) == ("published", first.generation, {})
+    assert (report.state, report.generation) == ("published", first.generation)
+    assert report.steps.keys() <= {"open the model"}
 
 
 def test_the_watermark_is_the_newest_moment_of_the_column_that_the_service_level_names(shop: Shop) -> None:

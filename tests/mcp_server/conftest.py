@@ -10,6 +10,7 @@ import pytest
 from mcp_server.opening import serving, serving_settings
 from mcp_server.service import Service
 from tests.mcp_server.callers import Asker
+from tests.mcp_server.crowded import crowd
 from tests.mcp_server.running import Running, running_server
 from tests.workspace_factory import BuiltWorkspace, build_workspace
 
@@ -31,6 +32,25 @@ def service(tiny: BuiltWorkspace) -> Iterator[Service]:
 def ask(service: Service) -> Asker:
     """Asks the tiny workspace."""
     return Asker(service)
+
+
+@pytest.fixture(scope="session")
+def crowded(tiny: BuiltWorkspace, tmp_path_factory: pytest.TempPathFactory) -> BuiltWorkspace:
+    """The tiny workspace with many more rows of the US and a hostile page, published."""
+    return crowd(tiny, tmp_path_factory.mktemp("crowded") / "own")
+
+
+@pytest.fixture(scope="session")
+def crowded_service(crowded: BuiltWorkspace) -> Iterator[Service]:
+    """Its service."""
+    with serving(serving_settings(crowded.door), {}) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def ask_crowded(crowded_service: Service) -> Asker:
+    """Asks it."""
+    return Asker(crowded_service)
 
 
 @pytest.fixture(scope="session")

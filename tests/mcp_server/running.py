@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from mcp_server.app import build_app
 from mcp_server.identity import TokenAuthority
 from mcp_server.keys import token_keys
 from mcp_server.opening import serving, serving_settings
+from mcp_server.service import Service
+from mcp_server.serving import http_server
 from mcp_server.settings import ServingSettings
+from mcp_server.stopping import Stopping
 from semantic_layer.principal import Principal
 from tests.workspace_factory import BuiltWorkspace
 
@@ -43,14 +47,18 @@ class Running:
 
 
 @contextlib.contextmanager
-def running_server(workspace: BuiltWorkspace, **changes: object) -> Iterator[Running]:
+def running_server(
+    workspace: BuiltWorkspace, make_app: Callable[[Service], ASGIApp] = build_app, **changes: object
+) -> Iterator[Running]:
     """Serve the workspace over HTTP on a free port until the block ends."""
     # asyncio turns Nagle's algorithm off only for sockets that say they are TCP, as `uvicorn.run` makes them.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         settings = replace(serving_settings(workspace.door), port=listening.getsockname()[1], **changes)
         with serving(settings, {}) as service:
-            server = uvicorn.Server(uvicorn.Config(build_app(service), log_level="warning", lifespan="on"))
+            app = make_app(service)
+            stopping = app.state.stopping if isinstance(app, FastAPI) else Stopping()
+            server = http_server(app, settings, stopping)
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
             thread.start()
             try:

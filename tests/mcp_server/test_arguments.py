@@ -58,7 +58,7 @@ def test_the_schema_is_closed_and_short() -> None:
         "properties": {
             "question": {"type": "string", "description": "What to ask."},
             "limit": {"type": "integer", "minimum": 1, "maximum": 50, "default": 10},
-            "mode": {"type": "string", "enum": ["hybrid", "text"], "default": "hybrid"},
+            "mode": {"enum": ["hybrid", "text"]},
             "products": {"type": "array", "items": {"type": "string"}},
             "cursor": {"type": "string"},
         },

@@ -15,9 +15,10 @@ from semantic_layer.errors import EngineUnavailable, NewerFormat, UnknownName
 
 def lines(home: Path) -> list[dict[str, object]]:
     return [
-        json.loads(line)
+        record
         for path in sorted((home / "audit").glob("*.jsonl"))
         for line in path.read_text().splitlines()
+        if (record := json.loads(line)).get("kind") != "segment"
     ]
 
 
@@ -49,10 +50,8 @@ def test_a_newline_in_an_argument_makes_no_second_record(tmp_path: Path) -> None
     log = AuditLog(tmp_path)
     log.append({"id": "a-1", "tool": 'search\n{"id": "forged"}\u2028\x85'})
     log.close()
-    assert (
-        len((tmp_path / "audit").joinpath(next((tmp_path / "audit").iterdir()).name).read_bytes().splitlines())
-        == 1
-    )
+    (segment,) = (tmp_path / "audit").iterdir()
+    assert len(segment.read_bytes().splitlines()) == 2
 
 
 def test_a_call_is_found_again_with_its_feedback(tmp_path: Path) -> None:
@@ -76,13 +75,16 @@ def test_an_id_that_was_never_given_is_unknown(tmp_path: Path) -> None:
 def test_after_a_kill_inside_a_line_the_next_record_is_readable(tmp_path: Path) -> None:
     log = AuditLog(tmp_path)
     log.append({"id": "a-1"})
+    log.close()
     path = next((tmp_path / "audit").iterdir())
     with path.open("ab") as file:
         file.write(b'{"id": "half')
     wanted = new_audit_id()
-    log.append({"id": wanted})
-    log.close()
-    assert log.find(wanted)["id"] == wanted
+    after = AuditLog(tmp_path)
+    after.append({"id": wanted})
+    after.close()
+    assert after.find(wanted)["id"] == wanted
+    assert list((tmp_path / "audit").iterdir()) == [path]
 
 
 def test_a_log_that_cannot_be_written_fails_the_call_and_recovers(tmp_path: Path) -> None:
@@ -94,6 +96,9 @@ def test_a_log_that_cannot_be_written_fails_the_call_and_recovers(tmp_path: Path
     (tmp_path / "audit").unlink()
     log.append({"id": "a-2"})
     assert not log.failing
+    shutil.rmtree(tmp_path / "audit")
+    log.append({"id": "a-3"})
+    assert [record["id"] for record in lines(tmp_path)] == ["a-3"]
     log.close()
 
 
@@ -109,6 +114,6 @@ def test_a_closed_log_takes_no_record(tmp_path: Path) -> None:
 def test_a_record_of_a_newer_version_is_named_and_not_misread(tmp_path: Path) -> None:
     wanted = new_audit_id()
     (tmp_path / "audit").mkdir()
-    (tmp_path / "audit" / "99990101.jsonl").write_text(json.dumps({"format": 2, "id": wanted}) + "\n")
+    (tmp_path / "audit" / "99990101.jsonl").write_text(json.dumps({"format": 3, "id": wanted}) + "\n")
     with pytest.raises(NewerFormat):
         AuditLog(tmp_path).find(wanted)

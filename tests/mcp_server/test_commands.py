@@ -15,13 +15,13 @@ from mcp_server.commands import (
     discover,
     host_and_port,
     lookup,
-    principal_of_form,
     query,
     search,
     token,
     trace,
 )
 from semantic_layer.errors import InvalidArgument, WellheadError
+from semantic_layer.principal_form import principal_of_form
 from tests.workspace_factory import BuiltWorkspace
 
 US = '{"roles": ["analyst"], "attributes": {"regions": ["US"]}}'

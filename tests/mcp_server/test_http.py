@@ -113,8 +113,15 @@ def test_a_token_for_another_server_is_401(http: httpx2.Client, running: Running
     assert call(http, "discover", {"Authorization": f"Bearer {token}"}).status_code == 401
 
 
-def test_a_token_in_the_address_is_no_credential(http: httpx2.Client, running: Running) -> None:
-    response = http.post(f"/api/tools/discover?access_token={running.token(EU)}", json={})
+@pytest.mark.parametrize("path", ["/mcp", "/api/tools/discover"])
+def test_a_token_in_the_address_is_refused_and_one_in_a_cookie_is_no_credential(
+    http: httpx2.Client, running: Running, path: str
+) -> None:
+    token = running.token(EU)
+    response = http.post(f"{path}?access_token={token}", json={}, headers=MCP_HEADERS)
+    assert response.status_code == 401
+    assert token not in response.text
+    response = http.post("/api/tools/discover", json={}, headers={"Cookie": f"access_token={token}"})
     assert {item["product"] for item in response.json()["data"]["results"]} == {"handbook"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from mcp_server.identity import TokenAuthority, principal_of
+from mcp_server.identity import TokenAuthority, access_token, principal_of
 from mcp_server.keys import token_keys
 from semantic_layer.errors import InvalidArgument, Unauthenticated
 from semantic_layer.principal import ANONYMOUS, Principal
@@ -23,6 +23,8 @@ ANALYST = Principal(
     {"regions": ("EU", "US"), "level": 3},
     client="agent",
     scopes=frozenset({"read"}),
+    tenant="acme",
+    purposes=frozenset({"fraud"}),
 )
 
 
@@ -42,11 +44,11 @@ def altered(token: str, header: dict[str, Any] | None = None, claims: dict[str, 
 
 
 def test_a_token_brings_back_the_principal_it_was_issued_for(authority: TokenAuthority) -> None:
-    assert authority.verify(authority.issue(ANALYST)) == ANALYST
+    assert authority.verify(authority.issue(ANALYST)).principal == ANALYST
 
 
 def test_the_sdk_sees_the_same_principal_and_never_the_token(authority: TokenAuthority) -> None:
-    access = authority.access_token(authority.issue(ANALYST))
+    access = access_token(authority.verify(authority.issue(ANALYST)), URL)
     assert principal_of(access) == ANALYST
     assert access.resource == URL
     assert access.token == ""
@@ -123,10 +125,10 @@ def test_keys_rotate_with_overlap_and_a_removed_key_no_longer_verifies(tmp_path:
     first = keys.newest()
     keys.rotate()
     new = authority.issue(ANALYST)
-    assert authority.verify(old) == authority.verify(new) == ANALYST
+    assert authority.verify(old).principal == authority.verify(new).principal == ANALYST
     (keys.folder / f"{first.id}.key").unlink()
     reopened = TokenAuthority(token_keys(tmp_path), URL)
-    assert reopened.verify(new) == ANALYST
+    assert reopened.verify(new).principal == ANALYST
     with pytest.raises(Unauthenticated):
         reopened.verify(old)
 
@@ -134,7 +136,7 @@ def test_keys_rotate_with_overlap_and_a_removed_key_no_longer_verifies(tmp_path:
 def test_a_server_that_runs_already_accepts_tokens_of_a_key_made_after_its_start(tmp_path: Path) -> None:
     running = TokenAuthority(token_keys(tmp_path), URL)
     token = TokenAuthority(token_keys(tmp_path), URL).issue(ANALYST)
-    assert running.verify(token) == ANALYST
+    assert running.verify(token).principal == ANALYST
 
 
 def test_only_the_owner_can_read_the_keys(tmp_path: Path) -> None:

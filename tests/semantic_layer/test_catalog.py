@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from semantic_layer.catalog import Catalog, CatalogEntry, CatalogItem
 from semantic_layer.catalog_index import LexicalIndex, words
 from semantic_layer.errors import InvalidArgument, UnknownName
+from semantic_layer.mask import Mask
 from semantic_layer.metric import Certification, Dimension, Metric, SavedQuery, SemanticDataset, SemanticModel
-from semantic_layer.policy import Action, ColumnChoice, Mask, Policy, Rule, decide
+from semantic_layer.policy import Action, ColumnChoice, Policy, Rule, decide
 from semantic_layer.principal import Principal
 from semantic_layer.product import Column, ColumnType, DataProduct, Dataset, Reference
 from semantic_layer.visibility import Visibility

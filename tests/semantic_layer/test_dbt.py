@@ -18,7 +18,7 @@ from semantic_layer.metric import SemanticModel
 from semantic_layer.plan.query import MetricQuery
 from semantic_layer.predicate import And, Compare, Contains, In, IsNull, Not, Or, Predicate, Range
 from semantic_layer.semantics import read_semantics
-from semantic_layer.semantics.templates import field_of, names_metric
+from semantic_layer.semantics.templates import field_of
 from semantic_layer.sql.compile import compile_query
 from semantic_layer.sql.filters import read_filter
 from semantic_layer.yaml_file import parse_yaml
@@ -153,13 +153,17 @@ def test_a_saved_query_is_asked_by_its_name(shop: duckdb.DuckDBPyConnection) -> 
     assert answer(shop, {"saved_query": "by_city", "filters": eu}) == [("Paris", Decimal("120.00"), 2)]
 
 
-@pytest.mark.parametrize("metric", ["so_far", "growth", "filled", "big"])
-def test_what_is_not_computed_yet_is_refused_and_never_guessed(
-    shop: duckdb.DuckDBPyConnection, metric: str
-) -> None:
-    with pytest.raises(Refused, match="not computed yet") as caught:
-        answer(shop, {"metrics": [metric]})
-    assert caught.value.rule == "not_supported"
+@pytest.mark.parametrize("metric", ["so_far", "growth"])
+def test_without_a_time_spine_what_needs_one_is_refused(shop: duckdb.DuckDBPyConnection, metric: str) -> None:
+    with pytest.raises(Refused, match="no time spine of days") as caught:
+        answer(shop, {"metrics": [metric], "dimensions": ["metric_time__day"]})
+    assert caught.value.rule == "no_time_spine"
+    assert "time_spines" in caught.value.hint
+
+
+def test_a_filter_on_a_metric_counts_each_entity_by_its_own_value(shop: duckdb.DuckDBPyConnection) -> None:
+    assert answer(shop, {"metrics": ["big"]}) == [(Decimal("150.00"),)]
+    assert answer(shop, {"metrics": ["filled"]}) == [(5,)]
 
 
 def test_the_manifest_gives_the_same_model_as_the_yaml(shop: duckdb.DuckDBPyConnection) -> None:
@@ -185,7 +189,7 @@ def test_a_partitioned_key_joins_only_within_its_partition(shop: duckdb.DuckDBPy
         answer(shop, {"metrics": ["orders"], "dimensions": ["store__city"]}, model_of(split))
 
 
-def test_rows_that_are_valid_for_a_time_are_refused() -> None:
+def test_rows_that_are_valid_for_a_time_need_the_moment_of_a_metric() -> None:
     times = """
       - {name: opened, type: time, expr: city, type_params: {time_granularity: day, validity_params: {is_start: true}}}
       - {name: closed, type: time, expr: city, type_params: {time_granularity: day, validity_params: {is_end: true}}}
@@ -193,6 +197,7 @@ def test_rows_that_are_valid_for_a_time_are_refused() -> None:
     text = LEGACY.replace(
         "      - {name: city, type: categorical}\n", "      - {name: city, type: categorical}" + times
     )
+    text = text.replace("    defaults: {agg_time_dimension: ordered_at}\n", "")
     query = MetricQuery.from_json({"metrics": ["orders"], "dimensions": ["store__city"]})
     with pytest.raises(Refused, match="valid for a time"):
         compile_query(query, {"shop": model_of(text)}, PRODUCTS, grants(), as_of=NOON)
@@ -291,6 +296,9 @@ def test_a_template_is_never_run(text: str) -> None:
         field_of(text)
 
 
-def test_a_filter_on_a_metric_is_told_apart() -> None:
-    assert names_metric("{{ Metric('orders', group_by=['store']) }} > 1")
-    assert not names_metric("{{ Dimension('order__metric') }} > 1")
+def test_a_metric_in_a_template_is_its_value_by_entities() -> None:
+    assert field_of("Metric('orders', group_by=['store', 'user'])") == "orders by store, user"
+    assert field_of("Metric('orders', ['store'])") == "orders by store"
+    assert field_of("TimeDimension('metric_time', date_part_name='dow')") == "metric_time__extract_dow"
+    with pytest.raises(InvalidArgument, match="is not read"):
+        field_of("Metric('orders', grouped=['store'])")

@@ -17,10 +17,11 @@ import pytest
 from small_shop import MODELS, NOON, PRODUCTS, ROWS, answer, compiled, fill, grants, policy, rule, totals
 
 from semantic_layer.errors import InvalidArgument, InvalidFilter, Refused, UnknownName
+from semantic_layer.mask import Mask
 from semantic_layer.plan.query import MetricQuery
-from semantic_layer.policy import Action, ColumnChoice, Grant, Mask, Rule
+from semantic_layer.policy import Action, ColumnChoice, Grant, Rule
 from semantic_layer.predicate import TRUE, Compare, In, IsNull, Not, Or
-from semantic_layer.sql.compile import compile_query
+from semantic_layer.sql.compile import Statement, compile_query
 
 GOLDEN = Path(__file__).parent / "golden"
 EU = Compare("region", "eq", "EU")
@@ -232,15 +233,67 @@ def test_ordering_by_what_was_not_asked_is_an_error() -> None:
             "no operator",
         ),
         (
-            {"metrics": ["revenue"], "filters": {"field": "revenue", "op": "gt", "value": 3}},
-            Refused,
-            "not computed yet",
+            {"metrics": ["revenue"], "filters": {"field": "revenue", "op": "gt", "value": "x"}},
+            InvalidFilter,
+            "not a number",
+        ),
+        (
+            {
+                "metrics": ["revenue"],
+                "filters": {
+                    "any": [
+                        {"field": "revenue", "op": "gt", "value": 3},
+                        {"field": "order__status", "op": "eq", "value": "paid"},
+                    ]
+                },
+            },
+            InvalidArgument,
+            "asks for a metric and for 'order__status'",
         ),
     ],
 )
 def test_what_cannot_be_asked_says_what_can(query: dict[str, Any], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         compiled(query)
+
+
+def test_a_filter_on_a_metric_asked_for_leaves_out_rows_of_the_answer(shop: duckdb.DuckDBPyConnection) -> None:
+    query = {
+        "metrics": ["revenue", "order_count"],
+        "dimensions": ["order__status"],
+        "filters": [
+            {"field": "revenue", "op": "gt", "value": 110},
+            {"field": "order__status", "op": "ne", "value": "x"},
+        ],
+    }
+    assert answer(shop, query) == [("open", Decimal("200.00"), 2)]
+    assert totals(shop, query) == (Decimal("200.00"), 2)
+    (counted,) = shop.execute(*_statement(compiled(query).counted())).fetchall()
+    assert counted == (1,)
+
+
+def test_dimensions_without_metrics_are_the_values_that_occur_together(shop: duckdb.DuckDBPyConnection) -> None:
+    rows = answer(shop, {"dimensions": ["order__status", "store__city"]})
+    assert rows == [("open", "Paris"), ("open", None), ("paid", "Bonn"), ("paid", "Paris"), (None, "Rome")]
+    assert answer(shop, {"dimensions": ["order__status"], "min_max": True}) == [("open", "paid")]
+    assert len(answer(shop, {"dimensions": ["order__status"], "distinct": False})) == 5
+    by_count = {"field": "order_count by order__status", "op": "gt", "value": 2}
+    assert answer(shop, {"metrics": ["revenue"], "filters": by_count}) == [(Decimal("110.00"),)]
+    assert answer(shop, {"dimensions": ["order__status"], "filters": by_count}) == [("paid",)]
+
+
+def test_values_of_too_few_rows_are_not_shown_without_metrics_either() -> None:
+    given = grants(shop=policy("shop", rule("all"), minimum_group_size=3))
+    with duckdb.connect() as connection:
+        fill(connection, ROWS)
+        assert answer(connection, {"dimensions": ["order__status"]}, given) == [("paid",)]
+        with pytest.raises(Refused, match="fewer than 3 rows") as caught:
+            answer(connection, {"dimensions": ["order__status"], "distinct": False}, given)
+    assert caught.value.rule == "minimum_group_size"
+
+
+def _statement(statement: Statement) -> tuple[str, dict[str, Any]]:
+    return statement.sql, dict(statement.parameters)
 
 
 def test_several_ways_to_a_dimension_are_an_error_that_lists_them(shop: duckdb.DuckDBPyConnection) -> None:
@@ -490,7 +543,7 @@ def test_postgres_gives_the_same_rows(
                     (found.statement, answer(shop, query, given)),
                     (found.totals(), [totals(shop, query, given)]),
                 ):
-                    rows = connection.execute(statement.sql, dict(statement.parameters)).fetchall()
+                    rows = connection.execute(statement.sql.encode(), dict(statement.parameters)).fetchall()
                     kept = [row[: len(first)] for row, first in zip(rows, expected, strict=True)]
                     assert [as_numbers(row) for row in kept] == [as_numbers(row) for row in expected], name
     finally:

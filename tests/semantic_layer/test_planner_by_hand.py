@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from small_shop import PRODUCTS, Tables, answer, compiled, fill, grants, policy, rule, totals
 
 from semantic_layer.filter_form import parse_filter
+from semantic_layer.policy import Grant
 from semantic_layer.predicate import TRUE, Compare, In, Predicate, evaluate
 
 Record = dict[str, Any]
@@ -424,10 +425,10 @@ def engine() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rows=tables, query=questions(), given_rights=rights)
+@settings(max_examples=220, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=tables, queries=st.lists(questions(), min_size=5, max_size=5), given_rights=rights)
 def test_an_answer_is_what_counting_by_hand_gives(
-    engine: duckdb.DuckDBPyConnection, rows: Tables, query: dict[str, Any], given_rights: Rights
+    engine: duckdb.DuckDBPyConnection, rows: Tables, queries: list[dict[str, Any]], given_rights: Rights
 ) -> None:
     fill(engine, rows)
     others = rule("rest", datasets=["items", "stores", "levels"])
@@ -437,6 +438,17 @@ def test_an_answer_is_what_counting_by_hand_gives(
         crm=policy("crm", rule("crm", rows=given_rights.customers), restricts_facts=given_rights.restricts,
                    minimum_group_size=given_rights.minimum),
     )  # fmt: skip
+    for query in queries:
+        compare(engine, rows, query, given_rights, given)
+
+
+def compare(
+    engine: duckdb.DuckDBPyConnection,
+    rows: Tables,
+    query: dict[str, Any],
+    given_rights: Rights,
+    given: Mapping[str, Grant],
+) -> None:
     by_hand = expected(ByHand(rows, given_rights), query)
     count_keys = len(query["dimensions"])
     found = {row[:count_keys]: row[count_keys:] for row in answer(engine, query, given)}

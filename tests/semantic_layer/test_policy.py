@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,13 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_layer.errors import InvalidArgument, NewerFormat, Refused
+from semantic_layer.mask import Mask, MaskKind
 from semantic_layer.policy import (
     Action,
     ColumnChoice,
     DatasetGrant,
     Grant,
-    Mask,
-    MaskKind,
     Policy,
     Rule,
     decide,
@@ -178,11 +178,22 @@ def test_of_two_masks_the_stricter_holds() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "shown"),
-    [("null", None), ("last4", "•••4567"), ("redact", "[redacted]"), ("constant", "x"), ("hash", "8bb0cf6eb9b1")],
+    [("null", None), ("last4", "•••4567"), ("redact", "[redacted]"), ("constant", "x"), ("hash", "9bf80f938f42")],
 )
 def test_masks_show_what_they_promise(kind: MaskKind, shown: str | None) -> None:
-    assert Mask(kind, "x").apply("1234567") == shown
-    assert Mask(kind, "x").apply(None) is None
+    mask = Mask(kind, "x").keyed(b"k")
+    assert mask.apply("1234567") == shown
+    assert mask.apply(None) is None
+
+
+def test_a_hash_is_of_this_workspace_alone_and_needs_its_key() -> None:
+    ours, theirs = Mask("hash").keyed(b"ours"), Mask("hash").keyed(b"theirs")
+    assert ours.apply("ann@example.com") == ours.apply("ann@example.com") != theirs.apply("ann@example.com")
+    dictionary = hashlib.sha256(b"ann@example.com").hexdigest()
+    assert ours.apply("ann@example.com") not in dictionary
+    with pytest.raises(ValueError, match="key"):
+        Mask("hash").apply("ann@example.com")
+    assert "ours" not in repr(ours)
 
 
 def test_short_values_are_not_given_away_by_their_last_four() -> None:
@@ -291,9 +302,88 @@ def test_a_policy_read_back_from_the_ledger_is_the_same(rules: list[Rule], facts
 
 def test_a_policy_of_a_newer_format_and_one_that_is_not_whole_are_refused() -> None:
     with pytest.raises(NewerFormat, match="newer"):
-        policy_from_json("p", {"format": 2})
+        policy_from_json("p", {"format": 3})
     with pytest.raises(InvalidArgument, match="not whole"):
         policy_from_json("p", {"format": 1})
+
+
+def test_a_policy_of_the_first_format_is_still_read() -> None:
+    form = policy_to_json(Policy("p", (allow("one", ["a"]),)))
+    older = {**form, "format": 1, "rules": [{k: v for k, v in form["rules"][0].items() if k not in NEWER}]}
+    assert policy_from_json("p", older) == Policy("p", (allow("one", ["a"]),))
+
+
+NEWER = ("purposes", "tenants")
+
+# -- purposes and tenants ----------------------------------------------------------------------------------
+
+
+def test_a_rule_for_a_purpose_speaks_only_of_callers_who_act_for_it() -> None:
+    rule = allow("fraud", ["a"], purposes=frozenset({"fraud"}))
+    assert not granted(rule).allowed
+    assert granted(rule).reason == "fraud needs the purpose fraud"
+    assert granted(rule, principal=replace(ANN, purposes=frozenset({"fraud", "billing"}))).allowed
+    assert not granted(rule, principal=replace(ANN, purposes=frozenset({"billing"}))).allowed
+
+
+def test_a_call_acts_for_one_of_its_callers_purposes_and_never_for_another() -> None:
+    caller = replace(ANN, purposes=frozenset({"fraud", "billing"}))
+    rule = allow("fraud", ["a"], purposes=frozenset({"fraud"}))
+    assert granted(rule, principal=caller.acting_for("fraud")).allowed
+    assert not granted(rule, principal=caller.acting_for("billing")).allowed
+    with pytest.raises(Refused) as refusal:
+        caller.acting_for("marketing")
+    assert refusal.value.rule == "purpose"
+
+
+def test_a_deny_rule_for_a_purpose_denies_whoever_acts_for_it() -> None:
+    rules = (allow("one", ["a", "b"]), replace(deny("no", ["b"]), purposes=frozenset({"marketing"})))
+    assert granted(*rules).dataset("t").columns == {"a", "b"}
+    caller = replace(ANN, purposes=frozenset({"marketing"}))
+    assert granted(*rules, principal=caller).dataset("t").columns == {"a"}
+
+
+def test_a_rule_for_a_tenant_is_of_no_use_to_others_and_says_nothing_of_it() -> None:
+    rule = allow("acme", ["a"], tenants=frozenset({"acme"}))
+    assert granted(rule, principal=replace(ANN, tenant="acme")).allowed
+    for other in ("", "globex"):
+        refused = granted(rule, principal=replace(ANN, tenant=other))
+        assert not refused.allowed
+        assert "acme" not in refused.reason
+
+
+def test_rows_of_a_tenant_are_told_by_the_callers_own_tenant_and_by_no_attribute() -> None:
+    rule = allow("own", ["a"], In("region", (Attribute("tenant"),)))
+    assert not granted(rule, principal=replace(ANN, attributes={"tenant": ("acme",)})).allowed
+    grant = granted(rule, principal=replace(ANN, tenant="acme", attributes={"tenant": ("globex",)}))
+    assert grant.dataset("t").access(["a"]).rows == In("region", ("acme",))
+
+
+# -- rules over every dataset ------------------------------------------------------------------------------
+
+OTHER = Dataset("other", "table", (Column("a", ColumnType.INTEGER), Column("x", ColumnType.STRING)))
+
+
+def test_a_row_filter_over_every_dataset_shows_nothing_of_one_that_lacks_the_column() -> None:
+    product = replace(PRODUCT, datasets=(TABLE, OTHER))
+    policy = Policy("p", (allow("eu", "*", EU), allow("some", ["x"])))
+    grant = decide(ANN, product, Action.SEARCH, policy)
+    assert grant.dataset("t").access(["a"]).rows == EU
+    assert grant.dataset("other").columns == {"x"}
+
+
+def test_a_denied_row_filter_over_every_dataset_denies_all_of_one_that_lacks_the_column() -> None:
+    product = replace(PRODUCT, datasets=(TABLE, OTHER))
+    policy = Policy("p", (allow("all", "*"), replace(deny("no-eu", rows=EU), columns=NO_COLUMNS)))
+    grant = decide(ANN, product, Action.SEARCH, policy)
+    assert grant.dataset("t").allowances
+    assert not grant.dataset("other").allowances
+
+
+def test_a_row_filter_that_fits_no_dataset_denies_the_product_and_says_so() -> None:
+    grant = decide(ANN, PRODUCT, Action.SEARCH, Policy("p", (allow("x", "*", Compare("gone", "eq", 1)),)))
+    assert not grant.allowed
+    assert "re-ingest" in grant.reason
 
 
 # -- policy.yaml -------------------------------------------------------------------------------------------
@@ -349,8 +439,8 @@ BAD_RULES = [
     ("  - {name: x, actions: [search], columns: '*'}", "a rule needs `roles`."),
     ("  - {name: analysts, roles: [r], actions: [search], columns: '*'}", "the rule 'analysts' stands twice."),
     (
-        "  - {name: x, roles: [r], actions: [search], columns: '*', rows: {field: region, value: EU}}",
-        "in dataset 'returns', no column 'region'.",
+        "  - {name: x, roles: [r], actions: [search], columns: '*', rows: {field: regio, value: EU}}",
+        "in dataset 'orders', no column 'regio'.",
     ),
 ]  # fmt: skip
 
@@ -361,6 +451,57 @@ def test_a_mistake_in_a_rule_is_named_with_its_line(workspace: Write, rule: str,
     found = mistakes(workspace(policy=text))
     assert found
     assert found[0].startswith(f"products/orders/policy.yaml:{line_of(text, rule)}: {said}")
+
+
+def test_a_rule_for_all_datasets_that_fits_only_some_is_named_with_those_it_shows_nothing_of(
+    workspace: Write,
+) -> None:
+    rule = "  - {name: x, roles: [r], actions: [search], columns: '*', rows: {field: region, value: EU}}"
+    text = POLICY + rule + "\n"
+    found = [str(warning) for warning in load_workspace(workspace(policy=text)).warnings]
+    (warning,) = [one for one in found if "policy.yaml" in one]
+    assert f"policy.yaml:{line_of(text, rule)}: the rule 'x' shows nothing of dataset 'returns'" in warning
+
+
+CASE = """
+cases:
+  - name: analysts see their region
+    as: {roles: [analyst], attributes: {regions: [EU]}}
+    action: search
+    dataset: orders
+    allowed: true
+    hides: [email]
+    rows: {shown: [{region: EU}], hidden: [{region: US}, {region: null}]}
+"""
+
+
+def test_the_cases_of_a_policy_hold_or_the_workspace_does_not_load(workspace: Write) -> None:
+    assert mistakes(workspace(policy=POLICY + CASE)) == []
+    wrong = POLICY + CASE.replace("hides: [email]", "sees: [email]").replace("[{region: EU}]", "[{region: US}]")
+    found = mistakes(workspace(policy=wrong))
+    assert any("column 'email' is hidden, not plain" in one for one in found)
+    assert any("the row {'region': 'US'} is hidden" in one for one in found)
+    assert all(f"policy.yaml:{line_of(wrong, '- name: analysts see')}" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("orders\n    allowed", "ordrs\n    allowed"), "no dataset 'ordrs'"),
+        (("[email]", "[emial]"), "no column 'emial'"),
+        (("action: search", "action: serach"), "Did you mean 'search'?"),
+        (("{region: US}", "{regio: US}"), "no column 'regio'"),
+        (("    dataset: orders\n", ""), "columns and rows need a `dataset`."),
+        (("hides:", "hide:"), "has no key 'hide'"),
+    ],
+)
+def test_a_mistake_in_a_policy_case_is_named(workspace: Write, change: tuple[str, str], said: str) -> None:
+    assert any(said in one for one in mistakes(workspace(policy=POLICY + CASE.replace(*change))))
+
+
+def test_an_attribute_may_not_be_called_like_the_callers_own_tenant(workspace: Write) -> None:
+    wrong = CASE.replace("regions: [EU]", "tenant: acme")
+    assert any("no attribute may be called 'tenant'" in one for one in mistakes(workspace(policy=POLICY + wrong)))
 
 
 def test_the_part_of_a_row_filter_that_is_wrong_is_named_by_its_own_line(workspace: Write) -> None:

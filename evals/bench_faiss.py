@@ -1,0 +1,162 @@
+"""How fast vectors are found through our reader, beside FAISS called bare and beside other libraries, at equal recall.
+
+`python -m evals.bench_faiss --home .wellhead --count 1000000`; with `--peers PYTHON`, an interpreter that has hnswlib,
+lancedb and psycopg (dev-only, in an environment of its own), those and pgvector search the same vectors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from evals import bench_peers
+from evals.bench_corpus import english_texts, near_vectors
+from indexes.embedder import open_embedder
+from indexes.embedder_model import DEFAULT_MODEL
+from indexes.ports import Allowed
+from indexes.postgres.embedded import embedded_postgres
+from indexes.recall import DEPTH, between, exact_neighbours
+from indexes.vectors_faiss import FaissBuilder, FaissReader
+from semantic_layer.engine_settings import VectorIndexName
+
+SEED = 5
+BASE_TEXTS = 600
+WORDS = 40
+BLOCK = 50_000
+SINGLE = 300
+WARM = 20
+
+
+def make_data(folder: Path, home: Path, count: int) -> None:
+    """The vectors, questions, a bucket for each vector, and for each filter the scores of the tenth true neighbours."""
+    rng = np.random.default_rng(SEED)
+    embedder = open_embedder(home, DEFAULT_MODEL)
+    real = embedder.embed(english_texts(rng, BASE_TEXTS, WORDS))
+    vectors = np.lib.format.open_memmap(
+        folder / bench_peers.VECTORS, "w+", np.float32, (count, embedder.dimension)
+    )
+    for start in range(0, count, BLOCK):
+        vectors[start : start + BLOCK] = near_vectors(rng, real, min(BLOCK, count - start))
+    places = rng.permutation(count)[: 2 * bench_peers.QUESTIONS]
+    questions = between(vectors, places[: bench_peers.QUESTIONS], places[bench_peers.QUESTIONS :])
+    buckets = rng.integers(0, bench_peers.BUCKETS, count).astype(np.int32)
+    masks = [buckets < below for below in bench_peers.FILTERS.values()]
+    truths = exact_neighbours(vectors, questions, np.full(len(questions), -1), masks)
+    np.save(folder / bench_peers.QUERIES, questions)
+    np.save(folder / bench_peers.BUCKET, buckets)
+    np.savez(
+        folder / bench_peers.CUTS,
+        allow_pickle=False,
+        **{name: truth.cut for name, truth in zip(bench_peers.FILTERS, truths, strict=True)},
+    )
+
+
+def ours(folder: Path, layout: VectorIndexName) -> dict[str, Any]:
+    """Our reader and the bare index turn by turn: batches of all questions, and one question at a time."""
+    data = bench_peers.Data(folder)
+    index = folder / layout
+    index.mkdir()
+    builder = FaissBuilder(index, data.vectors.shape[1], device="cpu", layout=layout)
+    for start in range(0, len(data.vectors), BLOCK):
+        builder.add(np.ascontiguousarray(data.vectors[start : start + BLOCK]))
+    facts = dict(builder.seal())
+    peak, before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, bench_peers.resident()
+    reader = FaissReader(index, facts)
+    found = {name: _through(reader, data, below, name) for name, below in bench_peers.FILTERS.items()}
+    return {
+        "engine": f"wellhead {facts['index']}",
+        "build_seconds": facts["seconds"],
+        "disk_mb": round((index / "index.faiss").stat().st_size / 2**20),
+        "resident_mb": bench_peers.resident() - before,
+        "build_peak_mb": peak,
+        "certificate": {key: value for key, value in facts.items() if "recall" in key or key == "routes"},
+        "search": found,
+    }
+
+
+def _through(reader: FaissReader, data: bench_peers.Data, below: int, name: str) -> dict[str, Any]:
+    allowed = None if below >= bench_peers.BUCKETS else Allowed(np.flatnonzero(data.buckets < below), reader.count)
+    questions = data.queries
+
+    bare = reader.bare(DEPTH, allowed)
+    numbers, _ = reader.search_many(questions, DEPTH, allowed)
+    batch = _turns(lambda: reader.search_many(questions, DEPTH, allowed), lambda: bare(questions), 9)
+    pairs = questions[: 2 * (SINGLE + WARM)].reshape(SINGLE + WARM, 2, -1)
+    single = [
+        # Not the same question twice: the second would find its lists in the processor's cache.
+        _turns(lambda one=one: reader.search(one, DEPTH, allowed), lambda two=two: bare(two[None]), 1)
+        for one, two in pairs
+    ][WARM:]
+    whole, plain = (float(np.median([pair[side] for pair in single])) * 1000 for side in (0, 1))
+    return {
+        "recall_at_10": data.recall(numbers, name),
+        "batch_qps": round(len(questions) / batch[0]),
+        "bare_batch_qps": round(len(questions) / batch[1]),
+        "batch_ratio": round(batch[1] / batch[0], 3),
+        "single_p50_ms": round(whole, 3),
+        "bare_single_p50_ms": round(plain, 3),
+        "single_added_ms": round(whole - plain, 3),
+    }
+
+
+def _turns(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    """The best seconds of each, run turn by turn."""
+    best = [float("inf"), float("inf")]
+    for _ in range(repeats):
+        for side, work in enumerate((first, second)):
+            started = time.perf_counter()
+            work()
+            best[side] = min(best[side], time.perf_counter() - started)
+    return best[0], best[1]
+
+
+def peers(folder: Path, python: Path, names: Sequence[str], minutes: float) -> list[Mapping[str, Any]]:
+    """Each library in a process of its own, on the same data; one that takes too long is reported so."""
+    script = Path(bench_peers.__file__)
+    found: list[Mapping[str, Any]] = []
+    with embedded_postgres(folder / "postgres") as dsn:
+        for name in names:
+            command = [str(python), str(script), name, str(folder), dsn]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=60 * minutes, check=True)
+                found.append(cast("dict[str, Any]", json.loads(done.stdout.splitlines()[-1])))
+            except subprocess.TimeoutExpired:
+                found.append({"engine": name, "failed": f"not done after {minutes:g} minutes"})
+            except subprocess.CalledProcessError as error:
+                found.append({"engine": name, "failed": error.stderr[-500:]})
+            print(json.dumps(found[-1]), flush=True)
+    return found
+
+
+def main() -> None:
+    """Make the data, measure, and print the figures as JSON, one engine a line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--home", type=Path, required=True, help="a home whose models/ holds the default model")
+    parser.add_argument("--layout", action="append", choices=["flat", "hnsw", "ivf", "ivf_pq"])
+    parser.add_argument("--peers", type=Path, help="a Python that has hnswlib, lancedb and psycopg")
+    parser.add_argument("--peer", action="append", choices=list(bench_peers.ENGINES))
+    parser.add_argument("--minutes", type=float, default=30, help="how long one of them may take")
+    parser.add_argument("--scratch", type=Path, help="where the data lies; 2 GB for a million vectors")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        folder = Path(scratch)
+        make_data(folder, options.home, options.count)
+        layouts: list[VectorIndexName] = options.layout or ["ivf_pq"]
+        for layout in layouts:
+            print(json.dumps({"count": options.count, **ours(folder, layout)}), flush=True)
+        if options.peers:
+            peers(folder, options.peers, options.peer or list(bench_peers.ENGINES), options.minutes)
+
+
+if __name__ == "__main__":
+    main()

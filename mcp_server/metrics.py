@@ -1,0 +1,114 @@
+"""What a serving process measures, in Prometheus form: calls, operations, engines, and what its home says."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Generator
+from typing import Any
+
+from mcp.server import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    start_http_server,
+)
+
+from mcp_server.answer import Answer
+from mcp_server.home_metrics import HomeCollector
+from mcp_server.service import Service
+from mcp_server.session import Caller
+
+BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+"""Seconds; those of the semantic conventions for `mcp.server.operation.duration`."""
+OTHER = "other"
+"""The tool of a call that names none of ours: a label must not grow with what callers type."""
+
+Context = ServerRequestContext[Any, Any]
+
+
+class Metrics:
+    """The metrics of one application, in a registry of its own. Labels hold names of ours, never arguments."""
+
+    def __init__(self, service: Service) -> None:
+        disable_created_metrics()  # each counter would bring a second sample that nobody asks for
+        self.registry = CollectorRegistry()
+        self._tools: Collection[str] = service.tools
+        self._operations = Histogram(
+            "mcp_server_operation_duration_seconds",
+            "Seconds from an MCP request to its answer (mcp.server.operation.duration).",
+            ("mcp_method_name", "gen_ai_tool_name", "error_type", "network_transport"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._calls = Counter(
+            "wellhead_calls",
+            "Answered tool calls through every door.",
+            ("tool", "status", "code", "transport"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "wellhead_call_duration_seconds",
+            "Seconds a tool call took, waiting for a turn not counted.",
+            ("tool",),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._rows = Counter("wellhead_rows", "Rows handed out.", ("tool",), registry=self.registry)
+        self._bytes = Counter("wellhead_reply_bytes", "Bytes of answers' data.", ("tool",), registry=self.registry)
+        self.registry.register(HomeCollector(service))
+
+    def observe(self, caller: Caller, tool: str, answer: Answer) -> None:
+        """Count one answered call."""
+        name, cost = self._tool(tool), answer.receipt.cost
+        code = answer.error.code if answer.error is not None else ""
+        self._calls.labels(name, answer.status, code, caller.transport).inc()
+        self._seconds.labels(name).observe(cost.ms / 1_000)
+        self._rows.labels(name).inc(cost.rows)
+        self._bytes.labels(name).inc(cost.bytes)
+
+    async def operation(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        """MCP middleware: times every request of the protocol; notifications are not operations."""
+        if ctx.request_id is None:
+            return await call_next(ctx)
+        started, error = time.perf_counter(), "cancelled"
+        try:
+            result = await call_next(ctx)
+            error = "tool_error" if isinstance(result, CallToolResult) and result.is_error else ""
+            if isinstance(result, dict) and result.get("isError") is True:
+                error = "tool_error"
+            return result
+        except MCPError as failure:
+            error = str(failure.code)
+            raise
+        except Exception as failure:
+            error = type(failure).__qualname__
+            raise
+        finally:
+            name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else ""
+            transport = "pipe" if ctx.request is None else "tcp"
+            labels = (ctx.method, self._tool(str(name)) if name else "", error, transport)
+            self._operations.labels(*labels).observe(time.perf_counter() - started)
+
+    def _tool(self, name: str) -> str:
+        return name if name in self._tools else OTHER
+
+
+@contextlib.contextmanager
+def exposing(metrics: Metrics, host: str, port: int) -> Generator[int]:
+    """Serve `/metrics` on a port of its own while the block runs; 0 picks a free one. Gives the port.
+
+    Whoever reaches that port reads it: bind it where only the monitoring does. Raises OSError where it is taken.
+    """
+    server, thread = start_http_server(port, host, metrics.registry)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

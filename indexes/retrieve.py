@@ -23,7 +23,8 @@ class Retrieved:
     """What was found, best first. `more` says that a next page has hits.
 
     `limited` names products whose rows a grant limits; `not_checked` says what could not be looked at, and why;
-    `milliseconds` where the time went: filter, embed, vectors, text, fuse, rerank, fetch.
+    `milliseconds` where the time went: filter, embed, vectors, text, fuse, rerank, fetch. A hybrid question is
+    embedded beside the search by words, and `embed` is then what was still to wait for.
     """
 
     hits: tuple[Hit, ...]

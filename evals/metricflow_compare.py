@@ -1,4 +1,7 @@
-"""Compares an answer with recorded rows: columns by name, floats to 1e-6, NaN equal to NaN, order where asked for."""
+"""Compares an answer with recorded rows: columns by name, floats to 1e-6, NaN equal to NaN, order where asked for.
+
+Rows that the asked order leaves alike may stand in any order among themselves.
+"""
 
 from __future__ import annotations
 
@@ -28,26 +31,48 @@ def difference(case: Mapping[str, Any], names: Sequence[str], rows: Sequence[Row
     by_name = placed(names, columns)
     plainly = [tuple(plain(cell) for cell in row) for row in rows]
     compared = _by_rows if "rows" in recorded else _by_digest
-    said = compared(case, recorded, plainly, by_name)
+    said = compared(case, recorded, names, plainly, by_name)
     if not said or not case.get("expected_from_independent_sql"):
         return said
     orders = (list(order) for order in permutations(by_name) if list(order) != by_name)
-    return "" if any(not compared(case, recorded, plainly, order) for order in orders) else said
+    return "" if any(not compared(case, recorded, names, plainly, order) for order in orders) else said
 
 
 def _by_rows(
-    case: Mapping[str, Any], recorded: Mapping[str, Any], rows: Sequence[Row], order: Sequence[int]
+    case: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    names: Sequence[str],
+    rows: Sequence[Row],
+    order: Sequence[int],
 ) -> str:
     wanted = [tuple(plain(cell) for cell in row) for row in recorded["rows"]]
     found = [tuple(row[place] for place in order) for row in rows]
     if len(found) != len(wanted):
         return f"{len(found)} rows instead of {len(wanted)}"
-    if not case.get("order_by"):
-        found, wanted = sorted(found, key=_sortable), sorted(wanted, key=_sortable)
+    for start, end in _alike(case, names, rows):
+        found[start:end], wanted[start:end] = (sorted(each[start:end], key=_sortable) for each in (found, wanted))
     for number, (ours, theirs) in enumerate(zip(found, wanted, strict=True), 1):
         if not all(same(one, other) for one, other in zip(ours, theirs, strict=True)):
             return f"row {number} is {ours} instead of {theirs}"
     return ""
+
+
+def _alike(case: Mapping[str, Any], names: Sequence[str], rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """Where rows begin and end that the asked order leaves alike: all of them where none is asked for."""
+    asked = [text.removeprefix("-") for text in case.get("order_by") or ()]
+    by = [
+        next(place for place, own in enumerate(names) if own == name or own.startswith(f"{name}__"))
+        for name in asked
+        if any(own == name or own.startswith(f"{name}__") for own in names)
+    ]
+    if not rows or len(by) < len(asked):
+        return []
+    starts = [
+        number
+        for number, row in enumerate(rows)
+        if not number or not all(same(row[place], rows[number - 1][place]) for place in by)
+    ]
+    return list(zip(starts, [*starts[1:], len(rows)], strict=True))
 
 
 def placed(names: Sequence[str], columns: Sequence[str]) -> list[int]:
@@ -94,8 +119,13 @@ def _rank(cell: Any) -> tuple[int, Any]:
 
 
 def _by_digest(
-    case: Mapping[str, Any], recorded: Mapping[str, Any], rows: Sequence[Row], order: Sequence[int]
+    case: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    names: Sequence[str],
+    rows: Sequence[Row],
+    order: Sequence[int],
 ) -> str:
+    del case, names
     if len(rows) != recorded["row_count"]:
         return f"{len(rows)} rows instead of {recorded['row_count']}"
     text = json.dumps(sorted(str([row[place] for place in order]) for row in rows))

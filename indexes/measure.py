@@ -14,6 +14,7 @@ from indexes.cancellation import Cancellation
 from indexes.duck.workers import Fetched, Workers, shared_workers
 from indexes.generation import TABLES
 from indexes.library import Snapshot
+from indexes.moments import years_of
 from semantic_layer.errors import Refused
 from semantic_layer.metric import SemanticModel
 from semantic_layer.plan.plan import OutputColumn
@@ -82,14 +83,12 @@ def measure(
     databases = databases_of(snapshot)
     spent: list[Fetched] = []
 
+    def asked(sql: str, parameters: Mapping[str, Any]) -> Fetched:
+        return pool.run(databases, sql, parameters, deadline_seconds=deadline_seconds, cancellation=cancellation)
+
     def run(statement: Statement) -> Any:
-        fetched = pool.run(
-            databases,
-            quick(statement.sql),
-            statement.parameters,
-            deadline_seconds=deadline_seconds,
-            cancellation=cancellation,
-        )
+        years = years_of(statement.sql, compiled.plan.sources, databases, lambda sql: asked(sql, {}).table)
+        fetched = asked(quick(statement.sql, years), statement.parameters)
         spent.append(fetched)
         return _complete(fetched)
 

@@ -99,7 +99,8 @@ class Dimension:
 
     `columns` are the physical columns of its dataset that it reads; `grain` is how fine a time dimension is kept.
     A `fact` serves the filters of metrics only, and is no dimension of a query. `entity` names the thing whose key
-    the values are: the same entity's keys are the same value in every dataset.
+    the values are: the same entity's keys are the same value in every dataset. `unique` says that no two rows share
+    one, also where it is computed.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Dimension:
     is_time: bool = False
     fact: bool = False
     entity: str = ""
+    unique: bool = False
     grain: Grain | None = None
     label: str = ""
     description: str = ""
@@ -155,7 +157,9 @@ class SemanticDataset:
     def names(self) -> frozenset[str]:
         """What a query may call its own rows by: the dataset, or an entity whose key never repeats in it."""
         keys = {frozenset(key) for key in (self.key, *self.unique_keys) if key}
-        entities = frozenset(one.entity for one in self.dimensions if one.entity and one.columns in keys)
+        entities = frozenset(
+            one.entity for one in self.dimensions if one.entity and (one.unique or one.columns in keys)
+        )
         return (entities | {self.name, self.primary_entity}) - {""}
 
     def measure(self, name: str) -> Measure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _SEALED: Mapping[str, str] = {
     "autoload_known_extensions": "false",
 }
 """One thread: point reads of ten rows cost more to spread than to do."""
+_FREEZING = threading.Lock()
+"""Two threads that open one file share an engine, and only one of them may freeze it."""
 
 
 def open_sealed(path: Path) -> Connection:
@@ -91,10 +94,11 @@ def disk_full_named(path: Path) -> Generator[None]:
 
 def _lock(connection: Connection) -> None:
     """Freeze the settings. A second connection to a file finds them frozen already."""
-    settings = connection.execute("SELECT current_setting('lock_configuration')").fetchone()
-    if settings is None or not settings[0]:
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        connection.execute("SET lock_configuration = true")
+    with _FREEZING:
+        settings = connection.execute("SELECT current_setting('lock_configuration')").fetchone()
+        if settings is None or not settings[0]:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET lock_configuration = true")
 
 
 def _first_line(error: Exception) -> str:

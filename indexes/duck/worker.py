@@ -11,7 +11,7 @@ import sys
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import duckdb
 import pyarrow as pa
@@ -30,6 +30,8 @@ class _TooLarge(Exception):
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
+    # DuckDB looks for pandas at each bound value, and would load it where it is installed. No value here is one of its.
+    sys.modules.setdefault("pandas", cast(Any, None))
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     opening = _receive(incoming)
     if opening is None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from semantic_layer.errors import InvalidArgument, Refused
 from semantic_layer.metric import Cumulative, Grain, Offset, TimeSpine, Window
-from semantic_layer.plan.cut import Calendar, Cut, DatePart, base_grain, coarseness
+from semantic_layer.plan.cut import Calendar, Cut, base_grain, coarseness, period_grain
 from semantic_layer.plan.leaves import not_supported
 from semantic_layer.plan.names import METRIC_TIME, Found
 from semantic_layer.plan.part import Field, PartBuilder, Timed
@@ -90,6 +90,8 @@ def _shifted_at(shifts: Sequence[Offset], cuts: Sequence[Cut], kept: Grain) -> G
         return kept
     grains = [cut for cut in cuts if isinstance(cut, Grain) and not cut.fiscal]
     finest = min(grains, key=coarseness, default=kept)
+    if any(coarseness(period_grain(cut) or kept) < coarseness(finest) for cut in cuts):
+        return kept
 
     def stands(offset: Offset) -> bool:
         clean = offset.grain is Grain.WEEK if finest is Grain.WEEK else True
@@ -197,15 +199,8 @@ def fill_of(builder: PartBuilder, keys: Sequence[tuple[Found, Cut | None]]) -> F
         operands=operands,
         late=tuple(late),
     )
-    on = min(range(len(cuts)), key=lambda number: _order(cuts[number]))
     again, columns, places = _again(builder, keys)
-    return Fill(periods, tuple(positions), positions[on], again, columns, places)
-
-
-def _order(cut: Cut) -> tuple[int, int]:
-    kind = 2 if isinstance(cut, DatePart) else 1 if isinstance(cut, Calendar) else 0
-    grain = base_grain(cut)
-    return kind, coarseness(grain) if grain else 0
+    return Fill(periods, tuple(positions), again, columns, places)
 
 
 def _spine_key(

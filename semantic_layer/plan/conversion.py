@@ -26,7 +26,7 @@ def events_of(builder: PartBuilder) -> Events | None:
     grain = max(own.dimension.grain or Grain.DAY, other.dimension.grain or Grain.DAY, key=coarseness)
     times = (_cut(builder, own, grain), _cut(events, other, grain))
     part = events.build([*(term for _, term in matches), times[1]], None)
-    return Events(part, matches, times, leaf.conversion.window)
+    return Events(part, matches, times, leaf.conversion.window, builder.row())
 
 
 def time_grains(builder: PartBuilder) -> list[Grain]:

@@ -74,3 +74,12 @@ def base_grain(cut: Cut) -> Grain | None:
             return Grain.DAY
         case Grain():
             return cut
+
+
+def period_grain(cut: Cut) -> Grain | None:
+    """The coarsest grain whose periods each lie in one value of the cut."""
+    if isinstance(cut, DatePart):
+        return {DatePart.YEAR: Grain.YEAR, DatePart.QUARTER: Grain.QUARTER, DatePart.MONTH: Grain.MONTH}.get(
+            cut, Grain.DAY
+        )
+    return base_grain(cut)

@@ -170,19 +170,19 @@ def find_base(world: World, dimensions: Sequence[str], filtered: Sequence[str]) 
     named = dimensions or filtered
     if not named:
         return Base(None, next(iter(world.models.values())))
-    reaching = [
-        place
-        for place in world.places()
-        if any(_local(world, place, name) for name in named)
-        and all(_reached(world, place, name) for name in (*dimensions, *filtered))
-    ]
-    if not reaching:
-        known = [place for place in world.places() if _reached(world, place, named[0])]
-        if not known:
-            known = list(world.places())
-        place = known[0]
-    else:
-        place = min(reaching, key=lambda one: _suitability(world, one, (*dimensions, *filtered)))
+    everything = (*dimensions, *filtered)
+    for local, many in ((named, False), (everything, False), (named, True), (everything, True)):
+        reaching = [
+            place
+            for place in world.places()
+            if any(_local(world, place, name) for name in local)
+            and all(_reached(world, place, name, many=many) for name in everything)
+        ]
+        if reaching:
+            place = min(reaching, key=lambda one: _suitability(world, one, everything))
+            return Base(place, world.models[place.home])
+    known = [place for place in world.places() if _reached(world, place, named[0], many=True)]
+    place = (known or list(world.places()))[0]
     return Base(place, world.models[place.home])
 
 
@@ -195,9 +195,9 @@ def _local(world: World, place: Place, name: str) -> bool:
     return any(not one.path and world.discoverable(one.place, one.dimension) for one in find(world, place, name))
 
 
-def _reached(world: World, place: Place, name: str) -> bool:
+def _reached(world: World, place: Place, name: str, *, many: bool) -> bool:
     found = [one for one in find(world, place, name) if world.discoverable(one.place, one.dimension)]
-    return any(not any(step.many for step in one.path) for one in found)
+    return any((many and one.spelled) or not any(step.many for step in one.path) for one in found)
 
 
 def groups_builder(

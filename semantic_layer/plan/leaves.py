@@ -117,7 +117,7 @@ class Leaves:
                 raise not_supported(f"the metric {metric.name!r} accumulates what is accumulated")
             way = replace(way, cumulative=metric.cumulative)
         inputs = {given.alias: self._input(model, metric, given, way) for given in metric.inputs}
-        return Formula(metric.expression, inputs, guarded=metric.kind in ("derived", "ratio"))
+        return Formula(metric.expression, inputs, guarded=metric.kind != "simple")
 
     def _input(self, model: SemanticModel, metric: Metric, given: MetricInput, way: _Way) -> str | Formula:
         # An input's own filter is applied to its shifted time, as whoever shifted it sees it.

@@ -59,17 +59,20 @@ def _entities(path: Path, *further: str) -> tuple[str, ...]:
 def find(world: World, base: Place, name: str, *, facts: bool = False) -> list[Found]:
     """Every reading of a name from one base, many-to-one ways only where there is one. Rights are not looked at.
 
+    Among the others a way to the copies of one row goes before one to many rows.
+
     `entity__field`, `dataset.field`, a bare field, each with `__grain` after it where it is a time dimension: a
     grain, a custom one, or a part of the date.
     `facts` also finds fields that are no dimensions, for the filters of metrics.
     """
-    for paths in (world.onward(base), world.across(base)):
+    for paths in (world.onward(base), world.across(base, copies=True), world.across(base)):
         found: list[Found] = []
         for path in paths:
             found.extend(_at(path, base, name, facts, world.calendars(base.home)))
         if found:
             exact = [one for one in found if one.cut is None] or found
-            return [one for one in exact if one.spelled and one.path] or exact
+            own = [one for one in exact if one.spelled and not one.path]
+            return own or [one for one in exact if one.spelled] or exact
     return []
 
 

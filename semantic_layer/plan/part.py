@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from semantic_layer.errors import InvalidArgument, Refused
 from semantic_layer.metric import TimeSpine, quoted
-from semantic_layer.plan.cut import Calendar, Cut, base_grain, coarseness, read_cut
+from semantic_layer.plan.cut import Calendar, Cut, coarseness, period_grain, read_cut
 from semantic_layer.plan.joins import join_of
 from semantic_layer.plan.leaves import Leaf, Name, not_supported
 from semantic_layer.plan.names import BY, METRIC_TIME, SEPARATOR, Found, find, only_way, require_allowed
 from semantic_layer.plan.plan import (
+    ROW,
     Aggregate,
     CustomShift,
     Events,
@@ -137,7 +138,7 @@ class PartBuilder:
         return Term(quoted(CLOCK, "t"), ((CLOCK, tick.alias),), kind, zone=zone)
 
     def _fine_enough(self, cut: Cut | None, found: Found, steps: int) -> None:
-        grain, asked = self.ticks[steps - 1].period.grain, base_grain(cut) if cut else None
+        grain, asked = self.ticks[steps - 1].period.grain, period_grain(cut) if cut else None
         kept = found.dimension.grain
         if grain is None or asked is None or (kept is not None and coarseness(asked) < coarseness(kept)):
             return
@@ -381,8 +382,6 @@ class PartBuilder:
         term = self.measured()
         self.readings.restricting()
         distinct = self._counted_once()
-        if distinct and (snapshot is not None or events is not None):
-            raise not_supported(f"{leaf.metric!r} takes a level at a moment, and this spreads it over many rows")
         joined = self.readings.joined
         early = [Join(self.readings.source(self._crossed), (), kind="cross")] if self._crossed else []
         own = Aggregate(
@@ -432,31 +431,30 @@ class PartBuilder:
         if given is None:
             return None
         own = f"{self.leaf.measure.dataset}."
-        time = self.resolve(given.time if "." in given.time else own + given.time)
-        groupings = tuple(
-            self.term(self.resolve(name if "." in name else own + name), None, owned=self.leaf.owned)
-            for name in given.groupings
+        time, *within = (
+            self.resolve(name if "." in name else own + name) for name in (given.time, *given.groupings)
         )
+        if any(step.many for one in (time, *within) for step in one.path):
+            raise not_supported(f"{self.leaf.metric!r} takes a level at a moment of which it has many")
+        groupings = tuple(self.term(one, None, owned=self.leaf.owned) for one in within)
         periods = tuple(number for number, found in enumerate(keys) if found.dimension == time.dimension)
         kept = time.dimension.grain if self.type_of(time) is ColumnType.TIMESTAMP else None
         return Snapshot(self.term(time, kept, owned=self.leaf.owned), given.choice, groupings, periods)
 
     def _counted_once(self) -> tuple[Term, ...]:
-        """The key of the measure's rows, where joins or a common root would count them more than once."""
+        """What tells the measure's rows apart, where joins or a common root would count them more than once."""
         fans = any(step.many for reading in self.readings.joined for step in reading.path)
         if not fans and not self._to_grain:
             return ()
-        dataset = self.leaf.grained.dataset
-        if not dataset.key:
-            raise Refused(
-                f"{self.leaf.metric!r} cannot be counted once a group: {dataset.name!r} has no key.",
-                rule="fan_out",
-                hint=f"Declare primary_key on {dataset.name!r}, or group by a dimension of its own.",
-            )
-        alias = self.readings.at(self._to_grain).alias
-        key = [Term(quoted(dataset.name, column), ((dataset.name, alias),)) for column in dataset.key]
         # A row counts once for each period that shows it.
-        return (*key, *([self.moment(len(self.ticks))] if self.ticks else []))
+        return (*self.row(), *([self.moment(len(self.ticks))] if self.ticks else []))
+
+    def row(self) -> tuple[Term, ...]:
+        """The key of the measure's rows; where there is none, their place in their table, which no query changes."""
+        dataset = self.leaf.grained.dataset
+        columns = dataset.key if dataset.key and not dataset.partitions else (ROW,)
+        alias = self.readings.at(self._to_grain).alias
+        return tuple(Term(quoted(dataset.name, column), ((dataset.name, alias),)) for column in columns)
 
     def _late_join(self, source: Reading | Lookup, pairs: Pairs) -> Join:
         kept = source if isinstance(source, Lookup) else self.readings.source(source)

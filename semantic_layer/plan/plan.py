@@ -14,6 +14,9 @@ from semantic_layer.plan.cut import DatePart
 from semantic_layer.predicate import TRUE, Predicate
 from semantic_layer.product import Column, ColumnType
 
+ROW = "wh.row"
+"""The column of every table that tells its rows apart, whatever they hold."""
+
 
 @dataclass(frozen=True)
 class Term:
@@ -167,13 +170,15 @@ class Events:
     """What a conversion part counts: rows of `part`, each with the last row of the opportunities that led to it.
 
     `matches` are pairs of terms that must be equal, an opportunity's first; `times` the moments of both. An event
-    comes no earlier than its opportunity, and less than `window` after it.
+    comes no earlier than its opportunity, and less than `window` after it. `rows` tell the opportunities apart; of
+    several at one moment the first by them counts.
     """
 
     part: Part
     matches: tuple[tuple[Term, Term], ...]
     times: tuple[Term, Term]
     window: Window | None
+    rows: tuple[Term, ...]
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,7 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Fill:
-    """Every period of a spine gets a row: `periods` are those, by the part's keys at `positions`, met at `on`.
+    """Every period of a spine gets a row: `periods` are those, by the part's keys at `positions`.
 
     The position after the last key stands for the time of a reduction. `again` filters the rows once more by the
     values of keys, since rows without facts came in.
@@ -194,7 +199,6 @@ class Fill:
 
     periods: Part
     positions: tuple[int, ...]
-    on: int
     again: Predicate = TRUE
     columns: Mapping[str, Column] = field(default_factory=dict[str, Column], hash=False)
     places: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)

@@ -44,6 +44,7 @@ def time_grain(query: MetricQuery, world: World, *, default_zone: str = "UTC") -
     known = world.calendars()
     named = [read_cut(rest, known) for head, _, rest in heads.values() if head == METRIC_TIME and rest]
     grains = [cut for cut in (*named, query.time.grain) if isinstance(cut, Grain)]
+    grains = grains or [cut.spine.grain for cut in named if isinstance(cut, Calendar)]
     if query.metrics and (not grains or METRIC_TIME in query.dimensions):
         default = planner.default_cut()
         grains += [default] if isinstance(default, Grain) else []

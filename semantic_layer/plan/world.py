@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from semantic_layer.errors import Refused, UnknownName
 from semantic_layer.metric import (
@@ -54,12 +54,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """One hop along a relationship, from its many side to its one side, or `many`: the other way."""
+    """One hop along a relationship, from its many side to its one side, or `many`: the other way.
+
+    A hop with `copies` leads to every copy of a row in a partitioned dataset; it is taken only where the way has none
+    of these partitions to choose one by.
+    """
 
     relationship: Relationship
     start: Place
     end: Place
     many: bool
+    copies: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -90,10 +95,10 @@ class World:
                 end = self.place(model.product, relationship.to_dataset)
                 if start is None or end is None:
                     continue
-                steps = [Step(relationship, start, end, False)]
-                if not relationship.partitions:
-                    steps.append(Step(relationship, end, start, True))
-                for step in steps:
+                other = Step(relationship, end, start, True)
+                if relationship.partitions:
+                    other = Step(_turned(relationship), start, end, True, relationship.partitions)
+                for step in (Step(relationship, start, end, False), other):
                     self._steps.setdefault(step.start.key, []).append(step)
 
     def place(self, home: str, name: str) -> Place | None:
@@ -155,8 +160,8 @@ class World:
                     if not step.many and step.end.key not in seen and _partitioned(start, path, step)
                 )
 
-    def across(self, start: Place) -> Iterator[Path]:
-        """Every way that first goes from one to many, and then on through many-to-one hops."""
+    def across(self, start: Place, *, copies: bool = False) -> Iterator[Path]:
+        """Every way that first goes from one to many, and then on through many-to-one hops; `copies` of one only."""
         waiting: list[tuple[Path, Place]] = [((), start)]
         while waiting:
             path, place = waiting.pop(0)
@@ -171,7 +176,9 @@ class World:
                     if step.end.key not in seen
                     and not (forward and step.many)
                     and (path or step.many)
+                    and (step.copies or not step.many or not copies)
                     and _partitioned(start, path, step)
+                    and not (step.copies and _has_partitions(start, path, step.copies))
                 )
 
     # -- time spines ---------------------------------------------------------------------------------------
@@ -293,7 +300,23 @@ def partition_place(start: Place, path: Path, name: str) -> int | None:
 
 
 def _partitioned(start: Place, path: Path, step: Step) -> bool:
-    return all(partition_place(start, path, name) is not None for name in step.relationship.partitions)
+    return _has_partitions(start, path, step.relationship.partitions)
+
+
+def _has_partitions(start: Place, path: Path, names: Sequence[str]) -> bool:
+    return all(partition_place(start, path, name) is not None for name in names)
+
+
+def _turned(relationship: Relationship) -> Relationship:
+    """A relationship to a partitioned dataset, every copy of whose rows belongs to a row of the other side."""
+    return replace(
+        relationship,
+        from_dataset=relationship.to_dataset,
+        to_dataset=relationship.from_dataset,
+        from_keys=relationship.to_keys,
+        to_keys=relationship.from_keys,
+        partitions=(),
+    )
 
 
 def _bare_dimension(dataset: str, column: Column) -> Dimension:

@@ -206,6 +206,7 @@ class _Reader:
             columns=frozenset(column for _, column in scalar.columns),
             type=scalar.type,
             entity=text_of(node, "name"),
+            unique=text_of(node, "type") in _KEYS and not self.key(node, names),
             description=text_of(node, "description"),
             line=node.line,
         )

@@ -97,7 +97,7 @@ class _Writer:
             for step in self.model.relationships
         )
         own = entity.name == dataset.primary_entity
-        if entity.expression in keys:
+        if entity.unique or entity.expression in keys:
             return "primary" if own else "unique"
         if dataset.validity:
             return "natural" if own or joined else "foreign"  # rows hold for a time: its values are no key

@@ -8,8 +8,8 @@ from typing import Literal
 
 from sqlglot import exp
 
-Dialect = Literal["duckdb", "postgres", "clickhouse", "trino", "snowflake", "bigquery"]
-"""DuckDB and Postgres run what is written for them; for the others it is text, held by snapshots."""
+Dialect = Literal["duckdb", "postgres", "clickhouse", "datafusion", "trino", "snowflake", "bigquery"]
+"""Tests run what is written for the first four (ClickHouse as chDB); for the others it is text, held by snapshots."""
 
 
 def identifier(name: str) -> exp.Identifier:

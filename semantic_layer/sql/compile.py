@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from semantic_layer.errors import Refused
 from semantic_layer.metric import SemanticModel
 from semantic_layer.plan.plan import Formula, OutputColumn, Part, Plan
 from semantic_layer.plan.planner import build_plan
@@ -146,6 +147,13 @@ def compile_values(
 
 
 def _compiled(plan: Plan, dialect: Dialect, as_of: datetime) -> CompiledQuery:
+    dotted = [column.name for column in (*plan.keys, *plan.metrics) if "." in column.name]
+    if dotted and dialect == "bigquery":
+        raise Refused(
+            f"{dotted[0]!r} cannot be the name of a column of an answer on BigQuery.",
+            rule="not_supported",
+            hint="Ask for names without a dot, one product at a time.",
+        )
     return CompiledQuery(
         statement=_Compiler(plan, dialect).page(),
         columns=(*plan.keys, *plan.metrics),

@@ -165,7 +165,7 @@ class _Reader:
 
         result = tree.transform(inlined)
         _guard_divisions(result)
-        kind = next(iter(types.values())) if result.sql("duckdb") in types else _type_of(result, types)
+        kind = next(iter(types.values())) if result.sql("duckdb") in types else type_of(result, types)
         return Scalar(result.sql("duckdb"), frozenset(columns), kind)
 
     def outer(self, tree: exp.Expr) -> exp.Expr:
@@ -288,7 +288,7 @@ def _unguarded(node: exp.Expr) -> exp.Expr:
     return node.this if isinstance(node, exp.Nullif) else node
 
 
-def _type_of(tree: exp.Expr, types: Mapping[str, ColumnType | None]) -> ColumnType | None:
+def type_of(tree: exp.Expr, types: Mapping[str, ColumnType | None]) -> ColumnType | None:
     """The type of a canonical expression, told from the types of what it reads; None where it cannot be told."""
 
     def typed(node: exp.Expr) -> exp.Expr:

@@ -46,7 +46,7 @@ def truncated(value: exp.Expr, kind: ColumnType | None, grain: Grain, zone: str,
         return value
     local = value if kind is ColumnType.DATE or zone in ("", "UTC") else _local(value, zone)
     if grain.sub_day:
-        cut = _trunc(grain.value, local.copy())
+        cut = _trunc(grain.value, local.copy(), kind)
         if local is value:
             return cut
         # value - (local - cut): what lies between is the same length on both clocks.
@@ -54,9 +54,9 @@ def truncated(value: exp.Expr, kind: ColumnType | None, grain: Grain, zone: str,
     if grain.fiscal:
         months = exp.Interval(this=exp.Literal.string(str(fiscal_month - 1)), unit=exp.var("MONTH"))
         unit = "quarter" if grain is Grain.FISCAL_QUARTER else "year"
-        shifted = _trunc(unit, exp.Sub(this=local, expression=months))
+        shifted = _trunc(unit, exp.Sub(this=local, expression=months), kind)
         return cast(exp.Add(this=shifted, expression=months.copy()), "DATE")
-    return cast(_trunc(grain.value, local), "DATE")
+    return cast(_trunc(grain.value, local, kind), "DATE")
 
 
 def part_of(value: exp.Expr, kind: ColumnType | None, part: DatePart, zone: str) -> exp.Expr:
@@ -81,5 +81,9 @@ def _local(value: exp.Expr, zone: str) -> exp.Expr:
     return exp.AtTimeZone(this=instant, zone=exp.Literal.string(zone))
 
 
-def _trunc(unit: str, value: exp.Expr) -> exp.Expr:
-    return exp.Anonymous(this="DATE_TRUNC", expressions=[exp.Literal.string(unit), value])
+def _trunc(unit: str, value: exp.Expr, kind: ColumnType | None) -> exp.Expr:
+    """The cut; a moment's is marked, for engines that cut dates and moments in different ways."""
+    cut = exp.Anonymous(this="DATE_TRUNC", expressions=[exp.Literal.string(unit), value])
+    if kind is ColumnType.TIMESTAMP:
+        cut.meta["moment"] = True
+    return cut

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
-from semantic_layer.errors import Refused
 from semantic_layer.metric import Aggregation, quoted
 from semantic_layer.plan.plan import (
+    ROW,
     Aggregate,
     Events,
     Fill,
@@ -22,6 +22,7 @@ from semantic_layer.plan.plan import (
     Term,
 )
 from semantic_layer.predicate import TRUE, Predicate, all_of
+from semantic_layer.product import ColumnType
 from semantic_layer.sql.build import (
     Dialect,
     all_true,
@@ -39,9 +40,10 @@ from semantic_layer.sql.build import (
     table_named,
 )
 from semantic_layer.sql.clock import periods, shows
-from semantic_layer.sql.expressions import canonical
+from semantic_layer.sql.expressions import canonical, type_of
 from semantic_layer.sql.grain import interval, part_of, truncated
 from semantic_layer.sql.partials import PERIODS, Partial, partial_of
+from semantic_layer.sql.percentiles import percentile
 from semantic_layer.sql.predicate import Parameters, predicate_sql
 
 VISIBLE = "wh.visible"
@@ -49,7 +51,8 @@ SIZE = "wh.rows"
 HERE = "wh.here"
 ROWS = "r"
 
-_WITHOUT_PERCENTILES = ("clickhouse", "trino", "bigquery")
+_WRAPS_WHOLE_NUMBERS = ("clickhouse", "datafusion")
+"""Engines whose sum of 64-bit numbers starts again from below when it is too large."""
 
 Nested = Callable[[Plan], exp.Query]
 """A whole plan as a query of its own, its values among the statement's parameters."""
@@ -125,7 +128,7 @@ class PartSql:
     def _aggregated(self, aggregate: Aggregate, value: exp.Expr) -> exp.Expr:
         match aggregate.aggregation:
             case Aggregation.SUM:
-                return exp.Sum(this=value)
+                return exp.Sum(this=self._wide(value, aggregate.term))
             case Aggregation.COUNT:
                 return exp.Count(this=value)
             case Aggregation.COUNT_DISTINCT:
@@ -135,9 +138,25 @@ class PartSql:
             case Aggregation.MAX:
                 return exp.Max(this=value)
             case Aggregation.AVERAGE:
-                return exp.Avg(this=value)
+                return exp.Avg(this=self._wide(value, aggregate.term))
             case Aggregation.MEDIAN | Aggregation.PERCENTILE:
-                return _percentile(value, aggregate, self.dialect)
+                return percentile(value, aggregate, self.dialect)
+
+    def _wide(self, value: exp.Expr, term: Term) -> exp.Expr:
+        """The value in a type whose sum does not start again from below, where the engine's own does."""
+        if self.dialect not in _WRAPS_WHOLE_NUMBERS:
+            return value
+        columns = {
+            quoted(dataset, name): column.type
+            for dataset, alias in term.aliases
+            for source in self.part.sources
+            if source.alias == alias
+            for name, column in source.columns.items()
+        }
+        tree = canonical(term.expression)
+        summed = any(isinstance(node, exp.Column) for node in tree.walk())
+        whole = summed and type_of(tree, columns) is ColumnType.INTEGER
+        return cast(value, "DECIMAL(38, 0)") if whole else value
 
     # -- rows ----------------------------------------------------------------------------------------------
 
@@ -159,7 +178,7 @@ class PartSql:
         if shown:
             query = self._of_shown(query, shown, self.keys)
         if part.distinct:
-            columns = [name for name, _ in [*(keys if grouped else []), *once, *values]]
+            columns = [name for name, _ in [*(keys if grouped else []), *once, *values, *self._moment()]]
             query = select([named(name) for name in columns], _rows_of(query)) if shown else query
             query.set("distinct", exp.Distinct())
         if part.snapshot is not None:
@@ -197,7 +216,7 @@ class PartSql:
     def joined(self, columns: Sequence[tuple[str, Term]], base: exp.Expr | None = None) -> exp.Select:
         """Every row that counts, with these terms as its columns; `base` stands for the part's own table."""
         part = self.part
-        selected = [labelled(self._term(term), name) for name, term in columns]
+        selected = [labelled(self._selected(term, name), name) for name, term in columns]
         conditions = self._where(part.filter, part.operands)
         if part.present is not None:
             conditions.append(is_present(self._term(part.present)))
@@ -222,6 +241,17 @@ class PartSql:
             join(query, self._joined_source(each.source), condition, each.kind)
         return query
 
+    def _selected(self, term: Term, name: str) -> exp.Expr:
+        """A term as a column of the rows.
+
+        DataFusion 55 takes a column that is unique in one joined table for a key of every grouping by it and others,
+        and drops the others from ORDER BY and, where nobody reads them, from GROUP BY. An expression is no such key.
+        """
+        value = self._term(term)
+        if self.dialect == "datafusion" and isinstance(value, exp.Column) and not name.startswith("v"):
+            return exp.Nullif(this=value, expression=exp.Null())
+        return value
+
     def _where(self, predicate: Predicate, operands: Sequence[Operand]) -> list[exp.Expr]:
         if predicate == TRUE:
             return []
@@ -241,9 +271,15 @@ class PartSql:
         return all_true(found)
 
     def _of_shown(self, query: exp.Select, shown: str, keys: Sequence[str]) -> exp.Select:
+        """The rows whose group is in the table `shown`, which holds each group once."""
         matches = [same(named(shown, key), named(ROWS, key)) for key in keys]
-        found = select([one()], table_named(shown), matches)
-        return select([exp.Star()], _rows_of(query), [exp.Exists(this=found)])
+        if self.dialect in ("duckdb", "postgres"):
+            found = select([one()], table_named(shown), matches)
+            return select([exp.Star()], _rows_of(query), [exp.Exists(this=found)])
+        # Warehouses look up a subquery of each row by plain equality only; a join they all have.
+        found = select([exp.Column(this=exp.Star(), table=identifier(ROWS))], _rows_of(query))
+        found.append("joins", exp.Join(this=table_named(shown), kind="INNER", on=all_true(matches)))
+        return found
 
     def _moment(self) -> list[tuple[str, Term]]:
         snapshot = self.part.snapshot
@@ -265,7 +301,7 @@ class PartSql:
     # -- conversions ---------------------------------------------------------------------------------------
 
     def _converted(self, events: Events, keys: Sequence[tuple[str, Term]]) -> exp.Select:
-        """Each event once, as `v0`, with the keys of the last opportunity that led to it."""
+        """Each event once a group, as `v0`, with the keys of the last opportunity that led to it."""
         inner = PartSql(events.part, self.parameters, self.dialect, self.nested)
         number = exp.Window(this=exp.RowNumber())
         matched = [(f"m{place}", pair) for place, pair in enumerate(events.matches)]
@@ -277,15 +313,19 @@ class PartSql:
             ]
         )
         numbered = select([exp.Star(), labelled(number, "id")], _rows_of(event_rows))
-        base = self.joined([*keys, *((name, pair[0]) for name, pair in matched), ("t", events.times[0])])
+        rows = [(f"o{place}", term) for place, term in enumerate(events.rows)]
+        moments = [*((name, pair[0]) for name, pair in matched), ("t", events.times[0])]
+        base = self.joined([*keys, *rows, *moments])
         order = [exp.Ordered(this=named("b", "t"), desc=True, nulls_first=False)]
-        order += [exp.Ordered(this=named("b", name), nulls_first=False) for name, _ in keys]
+        order += [exp.Ordered(this=named("b", name), nulls_first=False) for name, _ in rows]
+        # The one opportunity, on each row that joins spread it over.
         last = exp.Window(
-            this=exp.RowNumber(), partition_by=[named("e", "id")], order=exp.Order(expressions=order)
+            this=exp.Anonymous(this="RANK"), partition_by=[named("e", "id")], order=exp.Order(expressions=order)
         )
         pairs = select(
             [
                 *(labelled(named("b", name), name) for name, _ in keys),
+                labelled(named("e", "id"), "id"),
                 labelled(named("e", "v0"), "v0"),
                 labelled(last, "n"),
             ],
@@ -299,7 +339,10 @@ class PartSql:
             since = exp.Sub(this=named("e", "t"), expression=interval(events.window))
             conditions.append(exp.GT(this=named("b", "t"), expression=since))
         pairs.append("joins", exp.Join(this=derived(numbered, "e"), kind="INNER", on=all_true(conditions)))
-        return select([exp.Star()], derived(pairs, "c"), [exp.EQ(this=named("n"), expression=one())])
+        found = select([exp.Star()], derived(pairs, "c"), [exp.EQ(this=named("n"), expression=one())])
+        if self.part.distinct:
+            found.set("distinct", exp.Distinct())
+        return found
 
     # -- periods -------------------------------------------------------------------------------------------
 
@@ -311,9 +354,13 @@ class PartSql:
             labelled(named("p", names[key]), key) if key in names else labelled(named("g", key), key)
             for key in keys
         ]
-        on = keys[fill.on]
         found = select([*columns, *(named("g", name) for name in self._outputs())], derived(spine, "p"))
-        join(found, derived(query, "g"), exp.EQ(this=named("p", names[on]), expression=named("g", on)))
+        alike: list[exp.Expr] = []
+        for (key, own), term in zip(names.items(), fill.periods.keys, strict=True):
+            pair = named("p", own), named("g", key)
+            custom = term.grain is None and term.part is None  # a day may lie in no custom period
+            alike.append(same(*pair) if custom else exp.EQ(this=pair[0], expression=pair[1]))
+        join(found, derived(query, "g"), all_true(alike))
         filled = self._values_filled(found)
         if fill.again == TRUE:
             return filled
@@ -391,10 +438,14 @@ class PartSql:
             place = {"db": identifier(source.product)}
         table = exp.Table(this=identifier(source.table), **place)
         kept = all_of(source.keep, TRUE if source.forbids else source.rows)
-        if kept == TRUE and not source.forbids:
+        read = self.read.get(source.alias, set[str]())
+        if kept == TRUE and not source.forbids and ROW not in read:
             table.set("alias", exp.TableAlias(this=identifier(source.alias)))
             return table
-        columns: list[exp.Expr] = [named(name) for name in sorted(self.read.get(source.alias, set()))]
+        columns: list[exp.Expr] = [named(name) for name in sorted(read - {ROW})]
+        if ROW in read:
+            stored = self.dialect == "duckdb" and "rowid" not in source.columns
+            columns.append(labelled(named("rowid") if stored else exp.Window(this=exp.RowNumber()), ROW))
         if source.forbids:
             allowed = self._predicate(source.rows, source)
             columns.append(labelled(exp.Coalesce(this=allowed, expressions=[exp.Boolean(this=False)]), VISIBLE))
@@ -411,19 +462,3 @@ def _of_periods(name: str) -> Term:
 
 def _rows_of(query: exp.Select) -> exp.Subquery:
     return derived(query, ROWS)
-
-
-def _percentile(value: exp.Expr, aggregate: Aggregate, dialect: Dialect) -> exp.Expr:
-    """Exact, over numbers as doubles; a discrete one is a value that occurs. An approximate one may be estimated."""
-    if aggregate.approximate and not aggregate.discrete and dialect == "duckdb":
-        return exp.ApproxQuantile(this=cast(value, "DOUBLE"), quantile=exp.Literal.number(aggregate.percentile))
-    if dialect in _WITHOUT_PERCENTILES:
-        raise Refused(
-            f"{dialect} has no exact percentile.",
-            rule="not_supported",
-            hint="Ask on DuckDB, Postgres or Snowflake.",
-        )
-    share = exp.Literal.number(0.5 if aggregate.aggregation is Aggregation.MEDIAN else aggregate.percentile)
-    function = exp.PercentileDisc(this=share) if aggregate.discrete else exp.PercentileCont(this=share)
-    ordered = value if aggregate.discrete else cast(value, "DOUBLE")
-    return exp.WithinGroup(this=function, expression=exp.Order(expressions=[exp.Ordered(this=ordered)]))

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from semantic_layer.errors import InvalidFilter
+from semantic_layer.errors import InvalidFilter, Refused
 from semantic_layer.predicate import (
     And,
     Attribute,
@@ -47,6 +47,7 @@ from semantic_layer.sql.build import (
     named,
     select,
 )
+from semantic_layer.sql.dialects import adapted
 
 _COMPARISONS: Mapping[Operator, type[exp.Binary]] = {
     "eq": exp.EQ,
@@ -97,7 +98,7 @@ def predicate_sql(
 
     `table` qualifies the columns; `operands` gives the SQL of fields that are not plain columns. Raises
     UnknownName for a field that is not in `columns`, InvalidFilter for a value that does not fit its type or
-    an attribute that was not resolved.
+    an attribute that was not resolved, Refused for a list on an engine that lists are not written for.
     """
     compiler = _Compiler(columns, parameters, dialect, table, operands or {})
     return compiler.node(bind(predicate, columns))
@@ -117,18 +118,7 @@ def render(expression: exp.Expr, dialect: Dialect, *, pretty: bool = False) -> s
         expression = expression.copy()
         for name in expression.find_all(exp.Identifier, exp.Literal):
             name.set("this", str(name.this).replace("%", "%%"))
-    if dialect == "bigquery":
-        expression = expression.transform(_unit_last)
-    return expression.sql(dialect=dialect, pretty=pretty, copy=False)
-
-
-def _unit_last(node: exp.Expr) -> exp.Expr:
-    """BigQuery names the unit of DATE_TRUNC after the value, and a week from Monday ISOWEEK."""
-    if not (isinstance(node, exp.Anonymous) and node.name == "DATE_TRUNC"):
-        return node
-    unit, value = node.expressions
-    word = {"WEEK": "ISOWEEK"}.get(unit.name.upper(), unit.name.upper())
-    return exp.Anonymous(this="DATE_TRUNC", expressions=[value, exp.var(word)])
+    return adapted(expression, dialect).sql(dialect=dialect, pretty=pretty, copy=False)
 
 
 @dataclass(frozen=True)
@@ -188,6 +178,12 @@ class _Compiler:
         return _Operand(source, column, kind)
 
     def _any_element(self, leaf: Leaf, column: Column, source: exp.Expr) -> exp.Expr:
+        if self.dialect not in ("duckdb", "postgres"):
+            raise Refused(
+                f"a condition on the list {leaf.field!r} is not written for {self.dialect}.",
+                rule="not_supported",
+                hint="Ask on DuckDB or Postgres.",
+            )
         item = exp.Column(this=exp.to_identifier("item"), table=exp.to_identifier("element"))
         element = self._operand(item, column, column.items or ColumnType.STRING)
         elements = exp.alias_(exp.Unnest(expressions=[source]), "element", table=["item"])

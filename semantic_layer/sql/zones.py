@@ -15,6 +15,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 FIRST_YEAR, END_YEAR = 2000, 2040
 """Instants outside these years are still asked of ICU."""
 
+Years = tuple[tuple[str, int, int], ...]
+"""For a column as the statement names it, the first year of its moments and the one after the last.
+
+They make the statement short, and quick to plan: a moment outside of them is asked of ICU.
+"""
+
 _STEP = timedelta(days=7)
 _SECOND = timedelta(seconds=1)
 
@@ -24,18 +30,33 @@ _LOCAL = re.compile(r"""((?:"[^"]+"\.)?"[^"]+") AT TIME ZONE 'UTC' AT TIME ZONE 
 
 
 @lru_cache(maxsize=512)
-def quick(sql: str) -> str:
+def quick(sql: str, years: Years = ()) -> str:
     """The statement with each `column AT TIME ZONE 'UTC' AT TIME ZONE zone` computed from the zone's offsets."""
-    return _LOCAL.sub(lambda found: _wall_clock(found[1], found[2], found[0]), sql)
+    known = {column: (first, end) for column, first, end in years}
+
+    def written(found: re.Match[str]) -> str:
+        first, end = known.get(found[1], (FIRST_YEAR, END_YEAR))
+        return _wall_clock(found[1], found[2], found[0], max(first, FIRST_YEAR), min(end, END_YEAR))
+
+    return _LOCAL.sub(written, sql)
 
 
-def _wall_clock(column: str, zone: str, by_calendar: str) -> str:
+@lru_cache(maxsize=512)
+def zoned_columns(sql: str) -> tuple[str, ...]:
+    """The columns that `quick` would compute, as the statement names them."""
+    return tuple(dict.fromkeys(found[1] for found in _LOCAL.finditer(sql)))
+
+
+def _wall_clock(column: str, zone: str, by_calendar: str, first: int, end: int) -> str:
     offsets = zone_offsets(zone)
-    if not offsets:
+    if not offsets or first >= end:
         return by_calendar
-    first, end = f"TIMESTAMP '{FIRST_YEAR}-01-01'", f"TIMESTAMP '{END_YEAR}-01-01'"
-    known = f"MAKE_TIMESTAMP(EPOCH_US({column}) + {_tree(offsets, column)})"
-    return f"CASE WHEN {column} >= {first} AND {column} < {end} THEN {known} ELSE {by_calendar} END"
+    since, until = datetime(first, 1, 1, tzinfo=UTC), datetime(end, 1, 1, tzinfo=UTC)
+    begun = max(place for place, (moment, _) in enumerate(offsets) if moment <= since)
+    within = [pair for pair in offsets[begun:] if pair[0] < until]
+    known = f"MAKE_TIMESTAMP(EPOCH_US({column}) + {_tree(within, column)})"
+    bounds = f"{column} >= TIMESTAMP '{first}-01-01' AND {column} < TIMESTAMP '{end}-01-01'"
+    return f"CASE WHEN {bounds} THEN {known} ELSE {by_calendar} END"
 
 
 @lru_cache(maxsize=64)

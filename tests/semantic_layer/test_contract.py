@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from indexes.live import DOCUMENT_STORES
 from semantic_layer.contract import read_contract
 from semantic_layer.findings import Findings
-from semantic_layer.product import ColumnType, DataProduct, Dataset, QualityRule, Reference
+from semantic_layer.product import SERVER_TYPES, ColumnType, DataProduct, Dataset, QualityRule, Reference
 from semantic_layer.yaml_file import parse_yaml, read_yaml
 from tests.semantic_layer.conftest import CONTRACT, line_of
 
@@ -294,9 +295,21 @@ def test_all_mistakes_come_at_once_and_reading_goes_on_past_them() -> None:
 
 
 def test_an_empty_or_foreign_file_is_no_contract() -> None:
-    for text in ("", "just text", "[a, b]", "{}"):
+    for text in ("", "just text", "[a, b]"):
         _, problems, _ = read(text)
-        assert any("a contract needs `kind`" in problem for problem in problems)
+        assert problems == ["contract.yaml:1: a contract must be a mapping. Start with apiVersion, kind and id."]
+    _, problems, _ = read("{}")
+    assert any("a contract needs `kind`" in problem for problem in problems)
+
+
+def test_a_server_that_nothing_here_reads_is_named_with_those_that_are_read() -> None:
+    text = CONTRACT.replace("server: files, type: local", "server: files, type: locl")
+    _, problems, _ = read(text)
+    assert len(problems) == 2  # a line for each dataset that lies there
+    line = line_of(text, "type: locl")
+    said = f"contract.yaml:{line}: dataset 'orders' lies at a server of type 'locl', which nothing here reads."
+    assert problems[0] == f"{said} Did you mean 'local'? Use one of {', '.join(SERVER_TYPES)}."
+    assert {*DOCUMENT_STORES, "local", "postgres"} == set(SERVER_TYPES)
 
 
 def test_an_sla_on_a_dataset_that_is_not_there_is_a_warning() -> None:

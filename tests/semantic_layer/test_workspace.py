@@ -57,6 +57,23 @@ def test_a_workspace_of_one_product_loads(workspace: Write) -> None:
     assert loaded.warnings == ()
 
 
+def test_a_contract_that_is_not_read_is_the_only_mistake_that_is_told(workspace: Write) -> None:
+    root = workspace(contract=CONTRACT.replace("v3.1.0", "v9.9.9"), files={"semantics.yaml": SEMANTICS})
+    (told,) = mistakes(root)
+    assert "apiVersion 'v9.9.9' is not supported" in told
+
+
+def test_a_golden_query_of_a_metric_that_no_product_has_is_a_mistake(workspace: Write) -> None:
+    cases = """version: 1
+metrics:
+  - {id: right, as: {roles: [analyst]}, query: {metrics: [orders.revenue]}, expect: [{orders.revenue: 1}]}
+  - {id: wrong, as: {roles: [analyst]}, query: {metrics: [revenu]}, expect: [{revenu: 1}]}
+"""
+    root = workspace(files={"semantics.yaml": SEMANTICS, "evals.yaml": cases})
+    (told,) = mistakes(root)
+    assert told.startswith("products/orders/evals.yaml:4: no metric 'revenu'. Did you mean 'revenue'")
+
+
 def test_mistakes_of_all_files_come_at_once_each_with_its_file(workspace: Write) -> None:
     root = workspace(
         settings=SETTINGS + "servr: {}\n",
@@ -252,7 +269,7 @@ def test_validate_counts_what_it_read(workspace: Write) -> None:
     root = workspace()
     shown = CliRunner().invoke(validate, obj=Door(root, {}))
     assert shown.exit_code == 0
-    assert "orders: 2 datasets, 9 columns, 0 metrics, 1 rules" in shown.output
+    assert "orders: 2 datasets, 9 columns, 0 metrics, 1 rule\n" in shown.output
     form = json.loads(CliRunner().invoke(validate, ["--json"], obj=Door(root, {})).output)
     assert (form["ok"], form["products"][0]["rules"]) == (True, 1)
 

@@ -24,11 +24,13 @@ WITH part_0 AS (
     FROM (
       SELECT
         `b`.`k0` AS `k0`,
+        `e`.`id` AS `id`,
         `e`.`v0` AS `v0`,
-        ROW_NUMBER() OVER (PARTITION BY `e`.`id` ORDER BY `b`.`t` DESC, `b`.`k0` NULLS LAST) AS `n`
+        RANK() OVER (PARTITION BY `e`.`id` ORDER BY `b`.`t` DESC, `b`.`o0` NULLS LAST) AS `n`
       FROM (
         SELECT
           `visits`.`day` AS `k0`,
+          `visits`.`visit_id` AS `o0`,
           `visits`.`user_id` AS `m0`,
           `visits`.`day` AS `t`
         FROM `site`.`visits` AS `visits`
@@ -45,9 +47,7 @@ WITH part_0 AS (
           FROM `site`.`orders` AS `orders`
         ) AS `r`
       ) AS `e`
-        ON `b`.`m0` = `e`.`m0`
-        AND `b`.`t` <= `e`.`t`
-        AND `b`.`t` > `e`.`t` - INTERVAL '3' DAY
+        ON `b`.`m0` = `e`.`m0` AND `b`.`t` <= `e`.`t` AND `b`.`t` > `e`.`t` - INTERVAL 3 DAY
     ) AS `c`
     WHERE
       `n` = 1
@@ -65,7 +65,7 @@ WITH part_0 AS (
 ), answer AS (
   SELECT
     `groups`.`k0` AS `metric_time__day`,
-    `m1` / NULLIF(`m0`, 0) AS `conversion`
+    CAST(`m1` AS FLOAT64) / NULLIF(`m0`, 0) AS `conversion`
   FROM `groups`
   LEFT JOIN part_0
     ON `groups`.`k0` IS NOT DISTINCT FROM `part_0`.`k0`
@@ -74,7 +74,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS `wh.total_rows`
+  COUNT(*) OVER () AS `wh_total_rows`
 FROM answer
 ORDER BY
   `metric_time__day` ASC NULLS LAST

@@ -3,7 +3,7 @@
 WITH part_0 AS (
   SELECT
     "k0",
-    SUM("v0") AS "m0"
+    SUM(CAST("v0" AS Nullable(Decimal(38, 0)))) AS "m0"
   FROM (
     SELECT
       "visits"."day" AS "k0",
@@ -26,11 +26,13 @@ WITH part_0 AS (
     FROM (
       SELECT
         "b"."k0" AS "k0",
+        "e"."id" AS "id",
         "e"."v0" AS "v0",
-        ROW_NUMBER() OVER (PARTITION BY "e"."id" ORDER BY "b"."t" DESC, "b"."k0") AS "n"
+        RANK() OVER (PARTITION BY "e"."id" ORDER BY "b"."t" DESC, "b"."o0") AS "n"
       FROM (
         SELECT
           "visits"."day" AS "k0",
+          "visits"."visit_id" AS "o0",
           "visits"."user_id" AS "m0",
           "visits"."day" AS "t"
         FROM "site"."visits" AS "visits"
@@ -67,7 +69,7 @@ WITH part_0 AS (
 ), answer AS (
   SELECT
     "groups"."k0" AS "metric_time__day",
-    "m1" / nullIf("m0", 0) AS "conversion"
+    CAST("m1" AS Nullable(Float64)) / nullIf("m0", 0) AS "conversion"
   FROM groups
   LEFT JOIN part_0
     ON "groups"."k0" IS NOT DISTINCT FROM "part_0"."k0"
@@ -80,3 +82,4 @@ SELECT
 FROM answer
 ORDER BY
   "metric_time__day" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

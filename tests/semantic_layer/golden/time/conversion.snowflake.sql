@@ -24,11 +24,13 @@ WITH part_0 AS (
     FROM (
       SELECT
         "b"."k0" AS "k0",
+        "e"."id" AS "id",
         "e"."v0" AS "v0",
-        ROW_NUMBER() OVER (PARTITION BY "e"."id" ORDER BY "b"."t" DESC NULLS LAST, "b"."k0") AS "n"
+        RANK() OVER (PARTITION BY "e"."id" ORDER BY "b"."t" DESC NULLS LAST, "b"."o0") AS "n"
       FROM (
         SELECT
           "visits"."day" AS "k0",
+          "visits"."visit_id" AS "o0",
           "visits"."user_id" AS "m0",
           "visits"."day" AS "t"
         FROM "site"."visits" AS "visits"
@@ -36,7 +38,7 @@ WITH part_0 AS (
       INNER JOIN (
         SELECT
           *,
-          ROW_NUMBER() OVER () AS "id"
+          ROW_NUMBER() OVER (ORDER BY NULL) AS "id"
         FROM (
           SELECT
             "orders"."user_id" AS "m0",
@@ -65,7 +67,7 @@ WITH part_0 AS (
 ), answer AS (
   SELECT
     "groups"."k0" AS "metric_time__day",
-    "m1" / NULLIF("m0", 0) AS "conversion"
+    CAST("m1" AS DOUBLE) / NULLIF("m0", 0) AS "conversion"
   FROM groups
   LEFT JOIN part_0
     ON "groups"."k0" IS NOT DISTINCT FROM "part_0"."k0"

@@ -26,11 +26,13 @@ WITH part_0 AS (
     FROM (
       SELECT
         "b"."k0" AS "k0",
+        "e"."id" AS "id",
         "e"."v0" AS "v0",
-        ROW_NUMBER() OVER (PARTITION BY "e"."id" ORDER BY "b"."t" DESC, "b"."k0") AS "n"
+        RANK() OVER (PARTITION BY "e"."id" ORDER BY "b"."t" DESC, "b"."o0") AS "n"
       FROM (
         SELECT
           "users"."region" AS "k0",
+          "visits"."visit_id" AS "o0",
           "visits"."user_id" AS "m0",
           "visits"."page" AS "m1",
           "visits"."day" AS "t"

@@ -3,7 +3,7 @@
 WITH part_0 AS (
   SELECT
     "k0",
-    SUM("p0") AS "m0"
+    SUM(CAST("p0" AS Nullable(Decimal(38, 0)))) AS "m0"
   FROM (
     SELECT
       "wh.clock_0"."t" AS "k0",
@@ -11,7 +11,7 @@ WITH part_0 AS (
     FROM (
       SELECT
         "t0",
-        SUM("v0") AS "p0"
+        SUM(CAST("v0" AS Nullable(Decimal(38, 0)))) AS "p0"
       FROM (
         SELECT
           "orders"."day" AS "t0",
@@ -26,7 +26,7 @@ WITH part_0 AS (
         "site_days"."day" AS "t"
       FROM "site"."days" AS "site_days"
       WHERE
-        "site_days"."day" >= CAST({p0: } AS Nullable(DATE))
+        "site_days"."day" >= CAST({p0: Nullable(Date32)} AS Nullable(Date32))
     ) AS "wh.clock_0"
       ON "wh.periods"."t0" <= "wh.clock_0"."t"
   ) AS "r"
@@ -44,3 +44,4 @@ SELECT
 FROM answer
 ORDER BY
   "metric_time__day" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

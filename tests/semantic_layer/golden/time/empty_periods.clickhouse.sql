@@ -10,10 +10,10 @@ WITH part_0 AS (
       "k0"
     FROM (
       SELECT
-        CAST(DATE_TRUNC('month', "site_days"."day") AS Nullable(DATE)) AS "k0"
+        CAST(DATE_TRUNC('month', "site_days"."day") AS Nullable(Date32)) AS "k0"
       FROM "site"."days" AS "site_days"
       WHERE
-        "site_days"."day" >= CAST({p1: } AS Nullable(DATE))
+        "site_days"."day" >= CAST({p1: Nullable(Date32)} AS Nullable(Date32))
     ) AS "r"
     GROUP BY
       "k0"
@@ -25,12 +25,12 @@ WITH part_0 AS (
       SUM("v0") AS "m0"
     FROM (
       SELECT
-        CAST(DATE_TRUNC('month', "orders"."day") AS Nullable(DATE)) AS "k0",
+        CAST(DATE_TRUNC('month', "orders"."day") AS Nullable(Date32)) AS "k0",
         "orders"."channel" AS "k1",
         1 AS "v0"
       FROM "site"."orders" AS "orders"
       WHERE
-        "orders"."day" >= CAST({p0: } AS Nullable(DATE))
+        "orders"."day" >= CAST({p0: Nullable(Date32)} AS Nullable(Date32))
     ) AS "r"
     GROUP BY
       "k0",
@@ -53,3 +53,4 @@ FROM answer
 ORDER BY
   "metric_time__month" ASC,
   "order__channel" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

@@ -27,10 +27,14 @@ WITH part_0 AS (
         `part_0`.`k0` AS `user`,
         `m0` AS `orders`
       FROM part_0
-    ) AS `wh.lookup_0`
-      ON `orders`.`user_id` = `wh.lookup_0`.`user`
+    ) AS `wh_lookup_0`
+      ON `orders`.`user_id` = `wh_lookup_0`.`user`
     WHERE
-      NULLIF(CAST(`wh.lookup_0`.`orders` AS FLOAT64), CAST('NaN' AS FLOAT64)) > CAST(@p0 AS FLOAT64)
+      CASE
+        WHEN IS_NAN(CAST(`wh_lookup_0`.`orders` AS FLOAT64))
+        THEN NULL
+        ELSE CAST(`wh_lookup_0`.`orders` AS FLOAT64)
+      END > CAST(@p0 AS FLOAT64)
   ) AS `r`
   GROUP BY
     `k0`
@@ -42,7 +46,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS `wh.total_rows`
+  COUNT(*) OVER () AS `wh_total_rows`
 FROM answer
 ORDER BY
   `order__channel` ASC NULLS LAST

@@ -3,7 +3,7 @@
 WITH part_0 AS (
   SELECT
     "k0",
-    SUM("v0") AS "m0"
+    SUM(CAST("v0" AS Nullable(Decimal(38, 0)))) AS "m0"
   FROM (
     SELECT
       "orders"."channel" AS "k0",
@@ -30,10 +30,11 @@ WITH part_0 AS (
     ) AS "wh.lookup_0"
       ON "orders"."user_id" = "wh.lookup_0"."user"
     WHERE
-      nullIf(
-        CAST("wh.lookup_0"."orders" AS Nullable(Float64)),
-        CAST('NaN' AS Nullable(Float64))
-      ) > CAST({p0: } AS Nullable(Float64))
+      CASE
+        WHEN isNaN(CAST("wh.lookup_0"."orders" AS Nullable(Float64)))
+        THEN NULL
+        ELSE CAST("wh.lookup_0"."orders" AS Nullable(Float64))
+      END > CAST({p0: Nullable(Float64)} AS Nullable(Float64))
   ) AS "r"
   GROUP BY
     "k0"
@@ -49,3 +50,4 @@ SELECT
 FROM answer
 ORDER BY
   "order__channel" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

@@ -30,7 +30,11 @@ WITH part_0 AS (
     ) AS "wh.lookup_0"
       ON "orders"."user_id" = "wh.lookup_0"."user"
     WHERE
-      NULLIF(CAST("wh.lookup_0"."orders" AS DOUBLE), CAST('NaN' AS DOUBLE)) > CAST(:p0 AS DOUBLE)
+      CASE
+        WHEN IS_NAN(CAST("wh.lookup_0"."orders" AS DOUBLE))
+        THEN NULL
+        ELSE CAST("wh.lookup_0"."orders" AS DOUBLE)
+      END > CAST(:p0 AS DOUBLE)
   ) AS "r"
   GROUP BY
     "k0"

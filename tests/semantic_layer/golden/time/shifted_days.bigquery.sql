@@ -20,8 +20,8 @@ WITH part_0 AS (
     SUM(`p0`) AS `m1`
   FROM (
     SELECT
-      `wh.clock_0`.`t` AS `k0`,
-      `wh.periods`.`p0` AS `p0`
+      `wh_clock_0`.`t` AS `k0`,
+      `wh_periods`.`p0` AS `p0`
     FROM (
       SELECT
         `t0`,
@@ -34,15 +34,15 @@ WITH part_0 AS (
       ) AS `r`
       GROUP BY
         `t0`
-    ) AS `wh.periods`
+    ) AS `wh_periods`
     INNER JOIN (
       SELECT DISTINCT
         `site_days`.`day` AS `t`
       FROM `site`.`days` AS `site_days`
       WHERE
         `site_days`.`day` < CAST(@p1 AS DATE)
-    ) AS `wh.clock_0`
-      ON CAST(`wh.clock_0`.`t` - INTERVAL '1' DAY AS DATE) = `wh.periods`.`t0`
+    ) AS `wh_clock_0`
+      ON CAST(`wh_clock_0`.`t` - INTERVAL 1 DAY AS DATE) = `wh_periods`.`t0`
   ) AS `r`
   GROUP BY
     `k0`
@@ -70,7 +70,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS `wh.total_rows`
+  COUNT(*) OVER () AS `wh_total_rows`
 FROM answer
 ORDER BY
   `metric_time__day` ASC NULLS LAST

@@ -10,7 +10,7 @@ WITH part_0 AS (
       1 AS "v0"
     FROM "site"."orders" AS "orders"
     WHERE
-      "orders"."day" < CAST({p0: } AS Nullable(DATE))
+      "orders"."day" < CAST({p0: Nullable(Date32)} AS Nullable(Date32))
   ) AS "r"
   GROUP BY
     "k0"
@@ -40,9 +40,9 @@ WITH part_0 AS (
         "site_days"."day" AS "t"
       FROM "site"."days" AS "site_days"
       WHERE
-        "site_days"."day" < CAST({p1: } AS Nullable(DATE))
+        "site_days"."day" < CAST({p1: Nullable(Date32)} AS Nullable(Date32))
     ) AS "wh.clock_0"
-      ON CAST("wh.clock_0"."t" - INTERVAL '1' DAY AS Nullable(DATE)) = "wh.periods"."t0"
+      ON CAST("wh.clock_0"."t" - INTERVAL '1' DAY AS Nullable(Date32)) = "wh.periods"."t0"
   ) AS "r"
   GROUP BY
     "k0"
@@ -74,3 +74,4 @@ SELECT
 FROM answer
 ORDER BY
   "metric_time__day" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

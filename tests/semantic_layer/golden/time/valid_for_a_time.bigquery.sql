@@ -26,7 +26,7 @@ WITH part_0 AS (
 )
 SELECT
   *,
-  COUNT(*) OVER () AS `wh.total_rows`
+  COUNT(*) OVER () AS `wh_total_rows`
 FROM answer
 ORDER BY
   `user__tier` ASC NULLS LAST

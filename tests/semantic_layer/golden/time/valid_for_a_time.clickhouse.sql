@@ -30,3 +30,4 @@ SELECT
 FROM answer
 ORDER BY
   "user__tier" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

@@ -1,0 +1,32 @@
+-- {"metrics": ["runs"], "dimensions": ["metric_time__week"], "time": {"zone": "Europe/Berlin"}}
+WITH part_0 AS (
+  SELECT
+    "k0",
+    COUNT("v0") AS "m0"
+  FROM (
+    SELECT
+      CAST(DATE_TRUNC(
+        'week',
+        subtractMicroseconds(
+          toTimeZone("runs"."at", 'Europe/Berlin'),
+          positiveModulo(toUnixTimestamp64Micro(toTimeZone("runs"."at", 'Europe/Berlin')), 1000000)
+        )
+      ) AS Nullable(Date32)) AS "k0",
+      1 AS "v0"
+    FROM "lab"."runs" AS "runs"
+  ) AS "r"
+  GROUP BY
+    "k0"
+), answer AS (
+  SELECT
+    "part_0"."k0" AS "metric_time__week",
+    "m0" AS "runs"
+  FROM part_0
+)
+SELECT
+  *,
+  COUNT(*) OVER () AS "wh.total_rows"
+FROM answer
+ORDER BY
+  "metric_time__week" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

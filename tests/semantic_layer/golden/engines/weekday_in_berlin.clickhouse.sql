@@ -1,0 +1,26 @@
+-- {"metrics": ["runs"], "dimensions": ["metric_time__extract_dow"], "time": {"zone": "Europe/Berlin"}}
+WITH part_0 AS (
+  SELECT
+    "k0",
+    COUNT("v0") AS "m0"
+  FROM (
+    SELECT
+      CAST(toDayOfWeek(toTimeZone("runs"."at", 'Europe/Berlin')) AS Nullable(Int64)) AS "k0",
+      1 AS "v0"
+    FROM "lab"."runs" AS "runs"
+  ) AS "r"
+  GROUP BY
+    "k0"
+), answer AS (
+  SELECT
+    "part_0"."k0" AS "metric_time__extract_dow",
+    "m0" AS "runs"
+  FROM part_0
+)
+SELECT
+  *,
+  COUNT(*) OVER () AS "wh.total_rows"
+FROM answer
+ORDER BY
+  "metric_time__extract_dow" ASC
+SETTINGS join_use_nulls = 1, aggregate_functions_null_for_empty = 1, prefer_column_name_to_alias = 1, enable_extended_results_for_datetime_functions = 1

@@ -1,13 +1,16 @@
 """How fast vectors are found through our reader, beside FAISS called bare and beside other libraries, at equal recall.
 
 `python -m evals.bench_faiss --home .wellhead --count 1000000`; with `--peers PYTHON`, an interpreter that has hnswlib,
-lancedb and psycopg (dev-only, in an environment of its own), those and pgvector search the same vectors.
+lancedb and psycopg (dev-only, in an environment of its own), those and pgvector search the same vectors. With
+`--keep FOLDER`, vectors and indexes stay there for the next run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import resource
 import subprocess
 import tempfile
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evals import bench_peers
 from evals.bench_corpus import english_texts, near_vectors
@@ -25,7 +29,7 @@ from indexes.embedder_model import DEFAULT_MODEL
 from indexes.ports import Allowed
 from indexes.postgres.embedded import embedded_postgres
 from indexes.recall import DEPTH, between, exact_neighbours
-from indexes.vectors_faiss import FaissBuilder, FaissReader
+from indexes.vectors_faiss import FILE, FaissBuilder, FaissReader
 from semantic_layer.engine_settings import VectorIndexName
 
 SEED = 5
@@ -34,6 +38,8 @@ WORDS = 40
 BLOCK = 50_000
 SINGLE = 300
 WARM = 20
+PAIRS = 21
+FACTS = "facts.json"
 
 
 def make_data(folder: Path, home: Path, count: int) -> None:
@@ -64,23 +70,45 @@ def ours(folder: Path, layout: VectorIndexName) -> dict[str, Any]:
     """Our reader and the bare index turn by turn: batches of all questions, and one question at a time."""
     data = bench_peers.Data(folder)
     index = folder / layout
-    index.mkdir()
-    builder = FaissBuilder(index, data.vectors.shape[1], device="cpu", layout=layout)
-    for start in range(0, len(data.vectors), BLOCK):
-        builder.add(np.ascontiguousarray(data.vectors[start : start + BLOCK]))
-    facts = dict(builder.seal())
-    peak, before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, bench_peers.resident()
+    facts = json.loads(_built(index, layout, data).read_text(encoding="utf-8"))
+    before = bench_peers.anonymous()
     reader = FaissReader(index, facts)
     found = {name: _through(reader, data, below, name) for name, below in bench_peers.FILTERS.items()}
     return {
         "engine": f"wellhead {facts['index']}",
         "build_seconds": facts["seconds"],
-        "disk_mb": round((index / "index.faiss").stat().st_size / 2**20),
-        "resident_mb": bench_peers.resident() - before,
-        "build_peak_mb": peak,
+        "disk_mb": round((index / FILE).stat().st_size / 2**20),
+        "resident_mb": bench_peers.anonymous() - before + _mapped(index / FILE),
+        "build_peak_mb": facts["peak_mb"],
         "certificate": {key: value for key, value in facts.items() if "recall" in key or key == "routes"},
         "search": found,
+        "load": os.getloadavg()[0],
     }
+
+
+def _built(index: Path, layout: VectorIndexName, data: bench_peers.Data) -> Path:
+    """The file that holds what the build said, once it stands in the folder."""
+    if not (index / FACTS).exists():
+        index.mkdir(exist_ok=True)
+        builder = FaissBuilder(index, data.vectors.shape[1], device="cpu", layout=layout)
+        for start in range(0, len(data.vectors), BLOCK):
+            builder.add(np.ascontiguousarray(data.vectors[start : start + BLOCK]))
+        facts = builder.seal()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        (index / FACTS).write_text(json.dumps({**facts, "peak_mb": peak}), encoding="utf-8")
+    return index / FACTS
+
+
+def _mapped(file: Path) -> int:
+    """How many MiB of a mapped file lie in this process's memory."""
+    sizes, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        first, *rest = line.split()
+        if not first.endswith(":"):
+            ours = bool(rest) and rest[-1] == str(file.resolve())
+        elif ours and first == "Rss:":
+            sizes += int(rest[0])
+    return sizes // 1024
 
 
 def _through(reader: FaissReader, data: bench_peers.Data, below: int, name: str) -> dict[str, Any]:
@@ -89,34 +117,51 @@ def _through(reader: FaissReader, data: bench_peers.Data, below: int, name: str)
 
     bare = reader.bare(DEPTH, allowed)
     numbers, _ = reader.search_many(questions, DEPTH, allowed)
-    batch = _turns(lambda: reader.search_many(questions, DEPTH, allowed), lambda: bare(questions), 9)
+    sides = (lambda: reader.search_many(questions, DEPTH, allowed), lambda: bare(questions))
+    batch = paired(*sides, PAIRS)
+    worked = paired(*sides, PAIRS, time.process_time)
     pairs = questions[: 2 * (SINGLE + WARM)].reshape(SINGLE + WARM, 2, -1)
     single = [
         # Not the same question twice: the second would find its lists in the processor's cache.
-        _turns(lambda one=one: reader.search(one, DEPTH, allowed), lambda two=two: bare(two[None]), 1)
+        paired(lambda one=one: reader.search(one, DEPTH, allowed), lambda two=two: bare(two[None]), 1)[0]
         for one, two in pairs
     ][WARM:]
-    whole, plain = (float(np.median([pair[side] for pair in single])) * 1000 for side in (0, 1))
+    whole, plain = np.median(single, axis=0) * 1000
     return {
         "recall_at_10": data.recall(numbers, name),
-        "batch_qps": round(len(questions) / batch[0]),
-        "bare_batch_qps": round(len(questions) / batch[1]),
-        "batch_ratio": round(batch[1] / batch[0], 3),
-        "single_p50_ms": round(whole, 3),
-        "bare_single_p50_ms": round(plain, 3),
-        "single_added_ms": round(whole - plain, 3),
+        "batch_qps": round(len(questions) / float(np.median(batch[:, 0]))),
+        "bare_batch_qps": round(len(questions) / float(np.median(batch[:, 1]))),
+        "batch_ratio": _middle(batch[:, 1] / batch[:, 0]),
+        "batch_ratio_of_cpu_seconds": _middle(worked[:, 1] / worked[:, 0]),
+        "single_p50_ms": round(float(whole), 3),
+        "bare_single_p50_ms": round(float(plain), 3),
+        "single_added_ms": round(float(whole - plain), 3),
     }
 
 
-def _turns(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[float, float]:
-    """The best seconds of each, run turn by turn."""
-    best = [float("inf"), float("inf")]
-    for _ in range(repeats):
-        for side, work in enumerate((first, second)):
-            started = time.perf_counter()
-            work()
-            best[side] = min(best[side], time.perf_counter() - started)
-    return best[0], best[1]
+def paired(
+    first: Callable[[], Any],
+    second: Callable[[], Any],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> NDArray[np.float64]:
+    """The seconds of both, turn by turn, of shape (repeats, 2): every other time the second goes first.
+
+    Whatever else the machine does falls on both, so a ratio of two neighbours says more than one of two best runs.
+    """
+    seconds = np.empty((repeats, 2))
+    for turn in range(repeats):
+        for side in (0, 1) if turn % 2 == 0 else (1, 0):
+            started = clock()
+            (first, second)[side]()
+            seconds[turn, side] = clock() - started
+    return seconds
+
+
+def _middle(ratios: NDArray[np.float64]) -> dict[str, float]:
+    """The median, and the quarters beside it."""
+    low, middle, high = (round(float(value), 3) for value in np.quantile(ratios, (0.25, 0.5, 0.75)))
+    return {"median": middle, "from": low, "to": high}
 
 
 def peers(folder: Path, python: Path, names: Sequence[str], minutes: float) -> list[Mapping[str, Any]]:
@@ -125,7 +170,7 @@ def peers(folder: Path, python: Path, names: Sequence[str], minutes: float) -> l
     found: list[Mapping[str, Any]] = []
     with embedded_postgres(folder / "postgres") as dsn:
         for name in names:
-            command = [str(python), str(script), name, str(folder), dsn]
+            command = [str(python), str(script), name, str(folder), dsn, str(minutes / 2)]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=60 * minutes, check=True)
                 found.append(cast("dict[str, Any]", json.loads(done.stdout.splitlines()[-1])))
@@ -146,11 +191,13 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="a Python that has hnswlib, lancedb and psycopg")
     parser.add_argument("--peer", action="append", choices=list(bench_peers.ENGINES))
     parser.add_argument("--minutes", type=float, default=30, help="how long one of them may take")
-    parser.add_argument("--scratch", type=Path, help="where the data lies; 2 GB for a million vectors")
+    parser.add_argument("--keep", type=Path, help="where data and indexes stay; 2.5 GB for a million vectors")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+    with contextlib.nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        make_data(folder, options.home, options.count)
+        folder.mkdir(exist_ok=True)
+        if not (folder / bench_peers.CUTS).exists():
+            make_data(folder, options.home, options.count)
         layouts: list[VectorIndexName] = options.layout or ["ivf_pq"]
         for layout in layouts:
             print(json.dumps({"count": options.count, **ours(folder, layout)}), flush=True)

@@ -20,6 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from indexes.device import choose_device
 from indexes.document import sha256_of
 from indexes.embedder_model import (
     GRAPHS,
@@ -30,7 +31,7 @@ from indexes.embedder_model import (
     find_source,
     source_digest,
 )
-from indexes.embedder_process import TorchWorker, choose_device, export
+from indexes.embedder_process import TorchWorker, export
 from indexes.embedding_cache import EmbeddingCache
 from indexes.ports import Vectors
 from semantic_layer.errors import EngineUnavailable, InvalidArgument

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from indexes.device import Device
 from indexes.duck.table_builder import TableBuilder
 from indexes.duck.tables import DuckTables
 from indexes.elastic.index import Site
@@ -20,7 +21,7 @@ from indexes.servers import Servers
 from indexes.text_exact import ExactTextBuilder, ExactTextReader
 from indexes.text_tantivy import TantivyBuilder, TantivyReader
 from indexes.vectors_exact import ExactVectorBuilder, ExactVectorReader
-from indexes.vectors_faiss import Device, FaissBuilder, FaissReader
+from indexes.vectors_faiss import FaissBuilder, FaissReader
 from semantic_layer.engine_settings import FaissSettings
 from semantic_layer.errors import EngineUnavailable
 from semantic_layer.product import DataProduct

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import faiss as _faiss
 import numpy as np
 
+from indexes.device import Device, Processor, choose_device
 from indexes.ports import Allowed, Numbers, Scores, Vectors
 from indexes.ranking import settled
 from indexes.recall import DEPTH, between, exact_neighbours
@@ -23,6 +25,7 @@ from indexes.vector_layout import (
     CERTIFIED_SELECTIVITIES,
     FLAT_BELOW,
     HNSW_CONSTRUCTION,
+    HNSW_LINKS,
     RECALL_FLOOR,
     RECALL_WANTED,
     TRAINING_VECTORS_A_LIST,
@@ -36,9 +39,6 @@ from semantic_layer.errors import CorruptGeneration, EngineUnavailable
 
 faiss: Any = _faiss
 """FAISS's stubs know neither its factory's classes nor keyword parameters."""
-
-Device = Literal["auto", "cpu", "gpu"]
-Processor = Literal["cpu", "gpu"]
 
 FILE = "index.faiss"
 EXACT_ALLOWED = 2_000
@@ -56,28 +56,52 @@ GATHERED_AT_ONCE = 1_000
 HELD_OUT = 200
 SEED = 20_251_122
 BLOCK = 65_536
-TIE_SLACK = 8
+TIE_SLACK, BATCH_SLACK = 8, 1
+"""So many more are fetched than asked for, to see equal scores at the cut. In a batch each costs all questions, and the
+few that have such a tie are asked again alone."""
 
 
-def device_for(setting: Device) -> Processor:
-    """Where vectors are worked on: `auto` takes a GPU that is there.
+GPU_DEEPEST = 2_048
+"""FAISS selects no more on a GPU; a deeper search is exact on the CPU."""
 
-    Raises EngineUnavailable where a GPU was asked for and none answers.
-    """
-    there = setting != "cpu" and hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0
-    if setting == "gpu" and not there:
+
+def gpu_usable() -> bool:
+    """Whether this build of FAISS can use a GPU that is there."""
+    return hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0
+
+
+def gpu_resources() -> Any:
+    """FAISS's memory and streams on the GPU, which one thread uses at a time."""
+    return faiss.StandardGpuResources()
+
+
+def copied_to_gpu(resources: Any, index: Any) -> Any:
+    """A copy of the index on the GPU."""
+    return faiss.index_cpu_to_gpu(resources, 0, index)
+
+
+def knn_on_gpu(resources: Any, questions: Vectors, vectors: Vectors, k: int) -> tuple[Any, Any]:
+    """The k best of these vectors for each question by inner product, on the GPU: scores and places."""
+    return faiss.knn_gpu(resources, questions, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+
+
+@contextlib.contextmanager
+def _failing_on(processor: Processor) -> Generator[None]:
+    """What FAISS raises of a GPU, mostly that its memory does not suffice, as EngineUnavailable."""
+    try:
+        yield
+    except RuntimeError as error:
+        if processor == "cpu":
+            raise
         raise EngineUnavailable(
-            "device 'gpu' was asked for and FAISS finds no GPU.",
-            hint="Set the device to auto or cpu, or install faiss-gpu and its driver.",
-        )
-    return "gpu" if there else "cpu"
+            f"FAISS failed on the GPU: {str(error).splitlines()[0]}",
+            hint="Set WELLHEAD_DEVICE and faiss.serve_on to cpu, or free the GPU's memory.",
+        ) from error
 
 
 def on_device(index: Any, processor: Processor) -> Any:
     """The index on the processor: itself on the CPU, a copy on the GPU."""
-    if processor == "cpu":
-        return index
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    return index if processor == "cpu" else copied_to_gpu(gpu_resources(), index)
 
 
 class FaissBuilder:
@@ -99,7 +123,7 @@ class FaissBuilder:
     ) -> None:
         self._folder = folder
         self._dimension = dimension
-        self._processor: Processor = device_for(device)
+        self._processor: Processor = choose_device(device, gpu_usable)
         self._layout: VectorIndexName = layout
         self._floor = recall
         self._flat_below = flat_below
@@ -154,10 +178,11 @@ class FaissBuilder:
         index = faiss.index_factory(self._dimension, recipe.factory, faiss.METRIC_INNER_PRODUCT)
         if recipe.layout == "hnsw":
             index.hnsw.efConstruction = HNSW_CONSTRUCTION
-        _train(index, sample, self._processor)
-        with _assigning_on(index, self._processor):
-            _add_all(index, vectors)
-        training = {"seed": SEED, "vectors": len(sample), "lists": recipe.lists}
+        with _failing_on(self._processor):
+            _train(index, sample, self._processor)
+            with _assigning_on(index, self._processor):
+                _add_all(index, vectors)
+        training = {"seed": SEED, "vectors": len(sample), **_parameters_of(index)}
         certificate = certified(index, recipe, vectors, held_out, rest, self._floor)
         facts: dict[str, Any] = {"index": recipe.factory, "training": training, **certificate}
         if min(facts["recall_at_10"], facts["recall_at_10_of_stored"]) >= self._floor:
@@ -170,6 +195,14 @@ class FaissBuilder:
         [truth] = exact_neighbours(vectors, np.ascontiguousarray(vectors[held_out]), held_out, [everything])
         recall = truth.recall(scan.search(truth.queries, DEPTH + 1 + TIE_SLACK)[1], vectors)
         return scan, {"index": "SQfp16", "recall_at_10": round(recall, 4), "refused": facts}
+
+
+def _parameters_of(index: Any) -> dict[str, int]:
+    """What an index was trained or linked with, besides what its factory string says."""
+    ivf = faiss.try_extract_index_ivf(index)
+    if ivf is None:
+        return {"links": HNSW_LINKS, "construction": int(index.hnsw.efConstruction)}
+    return {"lists": int(ivf.nlist), "kmeans_seed": int(ivf.cp.seed), "kmeans_iterations": int(ivf.cp.niter)}
 
 
 def _train(index: Any, sample: Vectors, processor: Processor) -> None:
@@ -276,7 +309,7 @@ class FaissReader:
             ) from error
         self._stored = _stored_of(self._index)
         self._routes = tuple(Route.from_json(route) for route in facts.get("routes", ()))
-        self._gpu = _GpuScan(self._stored) if device_for(device) == "gpu" else None
+        self._gpu = _GpuScan(self._stored) if choose_device(device, gpu_usable) == "gpu" else None
 
     @property
     def count(self) -> int:
@@ -305,13 +338,11 @@ class FaissReader:
         total = self.count if allowed is None else len(allowed.numbers)
         numbers = np.full((len(questions), k), -1, np.int64)
         scores = np.full((len(questions), k), -np.inf, np.float32)
-        limit = min(k + TIE_SLACK, total)
+        limit = min(k + BATCH_SLACK, total)
         if not limit:
             return numbers, scores
         faiss.omp_set_num_threads(os.cpu_count() or 1)
-        near, found = self._nearest(questions, limit, allowed)
-        order = np.lexsort((found, -near), axis=1)
-        found, near = np.take_along_axis(found, order, 1), np.take_along_axis(near, order, 1)
+        near, found = _ties_by_number(*self._nearest(questions, limit, allowed))
         width = min(k, limit)
         numbers[:, :width], scores[:, :width] = found[:, :width], near[:, :width]
         unsettled = near[:, width - 1] == near[:, -1] if limit < total else np.zeros(len(near), bool)
@@ -327,17 +358,19 @@ class FaissReader:
     def _nearest(self, questions: Vectors, limit: int, allowed: Allowed | None) -> tuple[Any, Any]:
         """FAISS's scores and numbers, (q, limit) each, by the route that the filter's selectivity has."""
         search, exact = self._route(limit, allowed)
-        found = search(questions)
-        if not exact and (found[1] < 0).any():
+        scores, numbers = search(questions)
+        few = np.flatnonzero((numbers < 0).any(axis=1)) if not exact else ()
+        if len(few):
             # What was probed held too few: what is asked for is there, so look everywhere.
-            return self._scan(limit, allowed)(questions)
-        return found
+            scores[few], numbers[few] = self._scan(limit, allowed)(questions[few])
+        return scores, numbers
 
     def _route(self, limit: int, allowed: Allowed | None) -> tuple[Callable[[Vectors], tuple[Any, Any]], bool]:
         """How the `limit` best are found, and whether that is exact."""
         gpu = self._gpu
         if gpu is not None:
-            return lambda questions: gpu.search(questions, limit, allowed), True
+            deep = limit > GPU_DEEPEST
+            return self._scan(limit, allowed) if deep else lambda asked: gpu.search(asked, limit, allowed), True
         few = allowed is not None and len(allowed.numbers) <= EXACT_ALLOWED
         route = None if few else route_for(self._routes, 1.0 if allowed is None else allowed.selectivity)
         if route is None:
@@ -371,28 +404,27 @@ class FaissReader:
 
 
 class _GpuScan:
-    """Exact search of stored vectors on a GPU."""
+    """Exact search of stored vectors on a GPU, by one thread at a time, as FAISS's resources there demand."""
 
     def __init__(self, stored: Any) -> None:
         flat = faiss.IndexFlatIP(stored.d)
         for start in range(0, stored.ntotal, BLOCK):
             flat.add(stored.reconstruct_n(start, min(BLOCK, stored.ntotal - start)))
         self._stored = stored
-        self._index = on_device(flat, "gpu")
+        self._lock = threading.Lock()
+        with _failing_on("gpu"):
+            self._resources = gpu_resources()
+            self._index = copied_to_gpu(self._resources, flat)
 
     def search(self, questions: Vectors, limit: int, allowed: Allowed | None) -> tuple[Any, Any]:
-        """FAISS's scores and numbers; the allowed vectors are gathered and scored there."""
+        """FAISS's scores and numbers; the allowed vectors are gathered and scored there. At most GPU_DEEPEST."""
         if allowed is None:
-            return self._index.search(questions, limit)
+            with self._lock, _failing_on("gpu"):
+                return self._index.search(questions, limit)
         gathered = self._stored.reconstruct_batch(allowed.numbers)
-        scores, places = knn_on_gpu(questions, gathered, limit)
+        with self._lock, _failing_on("gpu"):
+            scores, places = knn_on_gpu(self._resources, questions, gathered, limit)
         return scores, np.where(places >= 0, allowed.numbers[places], -1)
-
-
-def knn_on_gpu(questions: Vectors, vectors: Vectors, k: int) -> tuple[Any, Any]:
-    """The k best of these vectors for each question by inner product, on the GPU: scores and places."""
-    resources = faiss.StandardGpuResources()
-    return faiss.knn_gpu(resources, questions, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
 def _stored_of(index: Any) -> Any:
@@ -411,6 +443,15 @@ def _best_of(parts: Sequence[tuple[Any, Any]], limit: int) -> tuple[Any, Any]:
         scores, numbers = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
     gap = ((0, 0), (0, max(0, limit - scores.shape[1])))
     return np.pad(scores, gap, constant_values=-np.inf), np.pad(numbers, gap, constant_values=-1)
+
+
+def _ties_by_number(scores: Scores, numbers: Numbers) -> tuple[Scores, Numbers]:
+    """FAISS's rows, which are best first, with equal scores by lower number; few rows have any."""
+    tied = np.flatnonzero((scores[:, 1:] >= scores[:, :-1]).any(axis=1))
+    order = np.lexsort((numbers[tied], -scores[tied]), axis=1)
+    scores[tied] = np.take_along_axis(scores[tied], order, 1)
+    numbers[tied] = np.take_along_axis(numbers[tied], order, 1)
+    return scores, numbers
 
 
 def _gathered(stored: Any, numbers: Numbers) -> Any:

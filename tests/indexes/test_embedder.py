@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from indexes.device import choose_device
 from indexes.embedder import (
     BATCH_TOKENS,
     OnnxEmbedder,
@@ -24,10 +24,11 @@ from indexes.embedder import (
     open_identified,
 )
 from indexes.embedder_model import CONFIG, DEFAULT_MODEL, GRAPHS, ExportedModel, Tokens, find_source, source_digest
-from indexes.embedder_process import TorchWorker, choose_device
+from indexes.embedder_process import TorchWorker
 from indexes.embedding_cache import EmbeddingCache
 from indexes.ports import Vectors
 from semantic_layer.errors import CorruptGeneration, EngineUnavailable, InvalidArgument, NewerFormat
+from tests.indexes.tiny_model import SIZE, tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXTS = [
@@ -237,26 +238,19 @@ def test_a_damaged_model_is_never_used(model_home: Path, tmp_path: Path) -> None
 
 
 def test_exporters_at_once_leave_one_whole_model_and_a_killed_one_leaves_none(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "indexes.embedder_export", "export"]
-    command += ["--model", DEFAULT_MODEL, "--home", os.fspath(tmp_path)]
-    killed = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert killed.stderr is not None
-    killed.stderr.readline()  # the weights are being loaded: the folder is being built
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    models = tmp_path / "models"
-    assert [path.suffix for path in sorted(models.iterdir())] == [".building", ".lock"]
+    source, home = tiny_model(tmp_path / "tiny"), tmp_path / "home"
+    command = [sys.executable, "-m", "tests.indexes.exporters", os.fspath(source), os.fspath(home)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["killed"] == ""
+    assert said["left"] == [".building", ".lock"]
 
-    pair = [
-        subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    folders = {json.loads(each.communicate()[0])["folder"] for each in pair}
-    (folder,) = models.glob("[!.]*")
-    assert folders == {os.fspath(folder)}
+    (folder,) = (home / "models").glob("[!.]*")
+    assert said["folders"] == [os.fspath(folder)] * 2
     model = ExportedModel.read(folder)
     assert all(model.verified(folder, name).is_file() for name in model.files)
-    assert not list(models.glob(".*.building"))
+    assert not list((home / "models").glob(".*.building"))
+    assert open_embedder(home, os.fspath(source)).embed(["shoes", "coats"]).shape == (2, SIZE)
 
 
 def test_a_gpu_that_is_asked_for_and_absent_is_named(model_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from indexes import vector_layout, vectors_faiss
+from indexes import device, vector_layout, vectors_faiss
+from indexes.device import choose_device
 from indexes.ports import Allowed, VectorReader, Vectors
 from indexes.postgres.connection import Pool
 from indexes.postgres.vectors import PgvectorBuilder, PgvectorReader, VectorSite
 from indexes.vector_layout import Effort, Recipe, Route, route_for
 from indexes.vectors_exact import ExactVectorBuilder, ExactVectorReader
-from indexes.vectors_faiss import FaissBuilder, FaissReader, device_for
+from indexes.vectors_faiss import FaissBuilder, FaissReader
 from semantic_layer.engine_settings import VectorIndexName
 from semantic_layer.errors import CorruptGeneration, EngineUnavailable
 from tests.indexes.elastic_site import cluster_at, vector_reader
@@ -167,7 +170,8 @@ def test_recall_is_certified_against_exact_search_with_and_without_a_filter(tmp_
     assert facts["recall_at_10_of_stored"] >= 0.95
     assert facts["filtered_recall_at_10"] >= 0.95
     assert [route["selectivity"] for route in facts["routes"]] == [1.0, 0.5, 0.2, 0.1, 0.05, 0.02]
-    assert facts["training"] == {"seed": vectors_faiss.SEED, "vectors": 5_800, "lists": 232}
+    kmeans = {"kmeans_seed": 1234, "kmeans_iterations": 10}
+    assert facts["training"] == {"seed": vectors_faiss.SEED, "vectors": 5_800, "lists": 232, **kmeans}
     assert facts["count"] == COUNT
     assert [path.name for path in tmp_path.iterdir()] == ["index.faiss"]
 
@@ -220,13 +224,6 @@ def test_a_damaged_file_is_named(engine: str, tmp_path: Path) -> None:
         ExactVectorReader(tmp_path) if engine == "exact" else FaissReader(tmp_path, {})
 
 
-def test_a_gpu_that_is_asked_for_and_absent_is_an_error() -> None:
-    assert device_for("cpu") == "cpu"
-    if device_for("auto") == "cpu":
-        with pytest.raises(EngineUnavailable, match="gpu"):
-            device_for("gpu")
-
-
 def test_many_questions_at_once_find_what_each_finds_alone(tmp_path: Path) -> None:
     vectors = VECTORS.copy()
     vectors[500:530] = vectors[3]
@@ -274,42 +271,118 @@ def test_a_filter_that_an_index_answers_badly_is_answered_exactly(
         assert recall(found, true) >= 0.9
 
 
-@pytest.mark.parametrize("layout", ["flat", "ivf", "ivf_pq"])
-def test_what_a_gpu_builds_and_serves_goes_the_same_way_on_a_stand_in(
-    layout: VectorIndexName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A clone on the CPU stands in for the copy on a GPU; only the two calls that reach a GPU are replaced."""
-    asked: list[str] = []
+class StandIn:
+    """The CPU in a GPU's place: what is copied there, and how many vectors are gathered there.
 
-    def stand_in(index: object, processor: str) -> object:
-        asked.append(f"{processor} {type(index).__name__}")
+    It fails as FAISS does there: by too deep a search, by two threads at once, and where `full`.
+    """
+
+    def __init__(self) -> None:
+        self.copied: list[str] = []
+        self.gathered: list[int] = []
+        self.full = False
+        self._one = threading.Lock()
+
+    def resources(self) -> StandIn:
+        return self
+
+    def copy(self, resources: StandIn, index: object) -> object:
+        if self.full:
+            raise RuntimeError("StandardGpuResources: alloc fail: out of memory\nat allocMemory")
+        self.copied.append(type(index).__name__)
         return vectors_faiss.faiss.clone_index(index)
 
-    def knn(questions: Vectors, vectors: Vectors, k: int) -> object:
-        return vectors_faiss.faiss.knn(
-            questions, vectors, min(k, len(vectors)), metric=vectors_faiss.faiss.METRIC_INNER_PRODUCT
-        )
+    def knn(self, resources: StandIn, questions: Vectors, vectors: Vectors, k: int) -> object:
+        assert self._one.acquire(blocking=False), "two threads in one StandardGpuResources"
+        try:
+            assert k <= min(len(vectors), vectors_faiss.GPU_DEEPEST)
+            self.gathered.append(len(vectors))
+            return vectors_faiss.faiss.knn(questions, vectors, k, metric=vectors_faiss.faiss.METRIC_INNER_PRODUCT)
+        finally:
+            self._one.release()
 
-    monkeypatch.setattr(vectors_faiss, "device_for", lambda setting: "cpu" if setting == "cpu" else "gpu")
-    monkeypatch.setattr(vectors_faiss, "on_device", stand_in)
-    monkeypatch.setattr(vectors_faiss, "knn_on_gpu", knn)
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Only what reaches a GPU is replaced: the count of devices, resources, copying and the search of gathered ones."""
+    made = StandIn()
+    monkeypatch.setattr(device, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(vectors_faiss, "gpu_usable", lambda: True)
+    monkeypatch.setattr(vectors_faiss, "gpu_resources", made.resources)
+    monkeypatch.setattr(vectors_faiss, "copied_to_gpu", made.copy)
+    monkeypatch.setattr(vectors_faiss, "knn_on_gpu", made.knn)
+    return made
+
+
+def test_one_function_takes_a_gpu_where_it_answers_and_the_library_can_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for answering, usable, taken in ((0, True, "cpu"), (1, True, "gpu"), (1, False, "cpu")):
+        monkeypatch.setattr(device, "cuda_devices", lambda answering=answering: answering)
+        assert choose_device("auto", lambda usable=usable: usable) == taken
+        assert choose_device("cpu", lambda: True) == "cpu"
+        if taken == "gpu":
+            assert choose_device("gpu", lambda: True) == "gpu"
+        else:
+            with pytest.raises(EngineUnavailable, match="a GPU was asked for"):
+                choose_device("gpu", lambda usable=usable: usable)
+
+
+@pytest.mark.parametrize("layout", ["flat", "ivf", "ivf_pq"])
+def test_what_a_gpu_builds_and_serves_goes_the_same_way_on_a_stand_in(
+    layout: VectorIndexName, tmp_path: Path, gpu: StandIn
+) -> None:
     builder = FaissBuilder(tmp_path, DIMENSION, device="gpu", layout=layout)
     builder.add(VECTORS)
     facts = builder.seal()
     assert facts["device"] == "gpu"
-    assert asked == ([] if layout == "flat" else ["gpu IndexFlatIP", "gpu IndexFlat"])
+    # The lists' centroids are trained there and vectors assigned there; a flat index has neither.
+    assert gpu.copied == ([] if layout == "flat" else ["IndexFlatIP", "IndexFlat"])
     on_cpu, on_gpu = FaissReader(tmp_path, facts), FaissReader(tmp_path, facts, device="gpu")
+    assert gpu.copied[-1] == "IndexFlatIP"
     for query in clustered(10, seed=13):
         for allowed in (None, some_allowed(0.3), some_allowed(0.001)):
             found, same = (reader.search(query, 10, allowed)[0] for reader in (on_cpu, on_gpu))
             assert recall(found, same) >= 0.9
+            if allowed is not None:
+                assert gpu.gathered[-1] == len(allowed.numbers)
+
+
+def test_a_gpu_is_asked_by_one_thread_at_a_time_and_never_deeper_than_it_goes(
+    tmp_path: Path, gpu: StandIn
+) -> None:
+    reader, allowed = faiss_on_gpu(tmp_path), some_allowed(0.6)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda query: reader.search(query, 10, allowed)[0], clustered(40, seed=15)))
+    assert all(np.isin(numbers, allowed.numbers).all() for numbers in found)
+    assert len(gpu.gathered) == 40
+    assert len(reader.search(VECTORS[0], 3_000, allowed)[0]) == 3_000
+    assert len(reader.search(VECTORS[0], 3_000)[0]) == 3_000
+    assert len(gpu.gathered) == 40
+
+
+def test_a_gpu_whose_memory_does_not_suffice_is_named(tmp_path: Path, gpu: StandIn) -> None:
+    builder = FaissBuilder(tmp_path, DIMENSION, device="gpu", layout="ivf")
+    builder.add(VECTORS)
+    gpu.full = True
+    with pytest.raises(EngineUnavailable, match="FAISS failed on the GPU: StandardGpuResources: alloc fail"):
+        builder.seal()
+    with pytest.raises(EngineUnavailable, match="out of memory"):
+        faiss_on_gpu(tmp_path)
+
+
+def faiss_on_gpu(folder: Path) -> FaissReader:
+    """The vectors in a flat index, served on a GPU."""
+    builder = FaissBuilder(folder, DIMENSION, device="cpu")
+    builder.add(VECTORS)
+    return FaissReader(folder, builder.seal(), device="gpu")
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("layout", ["flat", "ivf", "ivf_pq"])
 def test_a_gpu_builds_and_serves_what_the_cpu_does(layout: VectorIndexName, tmp_path: Path) -> None:
-    if device_for("auto") == "cpu":
-        pytest.skip("no GPU answers on this machine")
+    if choose_device("auto", vectors_faiss.gpu_usable) == "cpu":
+        pytest.skip("no GPU answers on this machine: the paths to it are tested on a stand-in")
     builder = FaissBuilder(tmp_path, DIMENSION, device="gpu", layout=layout)
     builder.add(VECTORS)
     facts = builder.seal()

@@ -31,11 +31,17 @@ class Asker:
         self._open_live = open_live
 
     def search(
-        self, principal: Principal, question: str, products: Sequence[str] = (), filters: Any = None, k: int = 10
+        self,
+        principal: Principal,
+        question: str,
+        products: Sequence[str] = (),
+        filters: Any = None,
+        k: int = 10,
+        dense_weight: float | None = None,
     ) -> tuple[Hit, ...]:
         """The hits of a question in these products, or in all that the principal may search."""
         grants = self._grants(principal, Action.SEARCH, products)
-        asked = Question(question, tuple(grants), where=parse_filter(filters), k=k)
+        asked = Question(question, tuple(grants), where=parse_filter(filters), k=k, dense_weight=dense_weight)
         return retrieve(self.snapshot, asked, grants).hits if grants else ()
 
     def measure(self, principal: Principal, query: Mapping[str, Any]) -> Measured:

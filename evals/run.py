@@ -47,7 +47,7 @@ class SuiteResult:
 def run_suite(asker: Asker, suite: Suite, *, retrieval: bool = True) -> SuiteResult:
     """Every case of the suite; `retrieval` leaves out the questions, which only a changed product needs."""
     questions = suite.retrieval if retrieval else ()
-    ranked = {case.id: _ranked(asker, case, suite.product) for case in questions}
+    ranked = {case.id: ranked_names(asker, case, suite.product) for case in questions}
     relevant = {case.id: case.relevant for case in questions}
     cases = (
         *(_retrieval_result(suite.product, case, ranked[case.id]) for case in questions),
@@ -58,10 +58,10 @@ def run_suite(asker: Asker, suite: Suite, *, retrieval: bool = True) -> SuiteRes
     return SuiteResult(suite.product, cases, retrieval_scores(ranked, relevant), floors)
 
 
-def _ranked(asker: Asker, case: RetrievalCase, product: str) -> list[str]:
+def ranked_names(asker: Asker, case: RetrievalCase, product: str, dense_weight: float | None = None) -> list[str]:
     """The names that the case may mean, in rank order, each once."""
     try:
-        hits = asker.search(case.principal, case.question, (product,), case.filters)
+        hits = asker.search(case.principal, case.question, (product,), case.filters, dense_weight=dense_weight)
     except (Refused, UnknownName):
         # A principal that may no longer search finds nothing: the score falls, the run goes on.
         return []
@@ -94,6 +94,10 @@ def _row(row: Any, columns: Sequence[Any]) -> Mapping[str, Any]:
     return row if isinstance(row, Mapping) else dict(zip((column.name for column in columns), row, strict=True))
 
 
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, (Decimal, date)) else repr(value)
+
+
 def rows_differ(
     expected: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]], tolerance: float
 ) -> str:
@@ -106,7 +110,8 @@ def rows_differ(
             if name not in got:
                 return f"no column {name!r} in the answer"
             if not _equal(wanted[name], got[name], tolerance):
-                return f"{name} is {got[name]!r} instead of {wanted[name]!r} in the row {dict(wanted)!r}"
+                row = ", ".join(f"{key}: {_shown(value)}" for key, value in wanted.items())
+                return f"{name} is {_shown(got[name])} instead of {_shown(wanted[name])} in the row {{{row}}}"
     return ""
 
 

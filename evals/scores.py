@@ -10,9 +10,11 @@ from ir_measures import RR, R, nDCG
 NAMES = {"ndcg_at_10": nDCG @ 10, "recall_at_10": R @ 10, "mrr": RR}
 
 
-def retrieval_scores(
-    ranked: Mapping[str, Sequence[str]], relevant: Mapping[str, Mapping[str, int] | frozenset[str]]
-) -> dict[str, float]:
+Ranked = Mapping[str, Sequence[str]]
+Relevant = Mapping[str, Mapping[str, int] | frozenset[str]]
+
+
+def retrieval_scores(ranked: Ranked, relevant: Relevant) -> dict[str, float]:
     """Mean nDCG@10, recall@10 and MRR (all 0..1) over the questions of `relevant`.
 
     `ranked` holds each question's documents, best first, each document once; a question without hits scores 0.
@@ -21,7 +23,21 @@ def retrieval_scores(
     """
     if not relevant:
         return {}
-    qrels = [
+    judgments, run = _trec(ranked, relevant)
+    found = ir_measures.calc_aggregate(list(NAMES.values()), judgments, run)
+    return {name: float(found[measure]) for name, measure in NAMES.items()}
+
+
+def ndcg_by_question(ranked: Ranked, relevant: Relevant) -> dict[str, float]:
+    """nDCG@10 (0..1) of each question of `relevant`, read as `retrieval_scores` reads them."""
+    scores = dict.fromkeys(relevant, 0.0)
+    for metric in ir_measures.iter_calc([nDCG @ 10], *_trec(ranked, relevant)) if relevant else ():
+        scores[metric.query_id] = float(metric.value)
+    return scores
+
+
+def _trec(ranked: Ranked, relevant: Relevant) -> tuple[list[ir_measures.Qrel], list[ir_measures.ScoredDoc]]:
+    judgments = [
         ir_measures.Qrel(question, document, grade)
         for question, judged in relevant.items()
         for document, grade in (judged.items() if isinstance(judged, Mapping) else ((d, 1) for d in judged))
@@ -31,5 +47,4 @@ def retrieval_scores(
         for question, documents in ranked.items()
         for rank, document in enumerate(documents)
     ]
-    found = ir_measures.calc_aggregate(list(NAMES.values()), qrels, run)
-    return {name: float(found[measure]) for name, measure in NAMES.items()}
+    return judgments, run

@@ -6,6 +6,7 @@ with dense weight 0.7 on none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,9 @@ import numpy as np
 from indexes.ports import Numbers, Scores
 
 FusionKind = Literal["convex", "rrf"]
+
+Weight = float | Callable[[Numbers], Scores]
+"""What vectors count for beside words, 0..1: one number, or each candidate's own of shape (m,)."""
 
 DENSE_WEIGHT = 0.7
 RRF_K = 60
@@ -37,14 +41,14 @@ class Fused:
         """The `count` best."""
         return self.taken(np.arange(min(count, len(self.numbers))))
 
-    def rescored(self, dense: Scores, dense_weight: float) -> Fused:
+    def rescored(self, dense: Scores, dense_weight: Weight) -> Fused:
         """The first candidates, as many as `dense` has, with these dense scores, fused convexly anew.
 
         Word scores stay stretched over their whole leg.
         """
         head = self.first(len(dense))
         words = _stretched(self.sparse)[: len(dense)]
-        total = (dense_weight * _stretched(dense) + (1 - dense_weight) * words).astype(np.float32)
+        total = _convex(head.numbers, _stretched(dense), words, dense_weight).astype(np.float32)
         ranks = np.empty(len(dense), np.int64)
         ranks[np.lexsort((head.numbers, -dense))] = np.arange(1, len(dense) + 1)
         order = np.lexsort((head.numbers, -dense, -total))
@@ -67,7 +71,7 @@ def fuse(
     sparse: tuple[Numbers, Scores],
     *,
     kind: FusionKind = "convex",
-    dense_weight: float = DENSE_WEIGHT,
+    dense_weight: Weight = DENSE_WEIGHT,
 ) -> Fused:
     """One ranking of two legs, each (numbers, scores) best first without repeats.
 
@@ -79,13 +83,18 @@ def fuse(
     dense_scores, dense_ranks = _placed(numbers, dense)
     sparse_scores, sparse_ranks = _placed(numbers, sparse)
     if kind == "convex":
-        total = dense_weight * _stretched(dense_scores) + (1 - dense_weight) * _stretched(sparse_scores)
+        total = _convex(numbers, _stretched(dense_scores), _stretched(sparse_scores), dense_weight)
     else:
         total = _reciprocal(dense_ranks) + _reciprocal(sparse_ranks)
     order = np.lexsort((numbers, -np.where(dense_ranks > 0, dense_scores, -np.inf), -total))
     return Fused(numbers, total.astype(np.float32), dense_scores, sparse_scores, dense_ranks, sparse_ranks).taken(
         order
     )
+
+
+def _convex(numbers: Numbers, dense: Scores, sparse: Scores, dense_weight: Weight) -> Scores:
+    weight = dense_weight(numbers) if callable(dense_weight) else dense_weight
+    return weight * dense + (1 - weight) * sparse
 
 
 def _united(one: Numbers, other: Numbers) -> Numbers:

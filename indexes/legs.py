@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from indexes.analysis import language_of, unquoted, wanted_in
-from indexes.fusion import Fused, fuse
+from indexes.fusion import DENSE_WEIGHT, Fused, Weight, fuse
 from indexes.ports import Numbers, QueryVector, Scores
 from indexes.question import Question
 from indexes.ranking import NOTHING, best_first
@@ -145,8 +145,8 @@ def _merged(legs: Sequence[Leg]) -> Leg:
     return best_first(numbers, scores, len(numbers))
 
 
-def _dense_weight(run: Run) -> float:
-    """The weight of vectors: the question's, unless its mode or its language rules one leg out."""
+def _dense_weight(run: Run) -> Weight:
+    """The weight of vectors: the question's or each product's own, unless mode or language rules one leg out."""
     if run.question.mode != "hybrid":
         return 1.0 if run.question.mode == "vector" else 0.0
     spoken = [scope.generation.embedder.languages for scope in run.scopes if scope.generation.embedder]
@@ -154,7 +154,12 @@ def _dense_weight(run: Run) -> float:
     if language and any(language not in one for one in spoken if one):
         run.not_checked.append(f"meaning: the embedding model does not speak {language!r}, words alone ranked.")
         return 0.0
-    return run.question.dense_weight
+    if run.question.dense_weight is not None:
+        return run.question.dense_weight
+    own = [scope.generation.dense_weight for scope in run.scopes] or [DENSE_WEIGHT]
+    if len(set(own)) == 1:
+        return own[0]
+    return lambda candidates: np.array(own, np.float32)[place_and_number(candidates)[0]]
 
 
 def _reranked(run: Run, fused: Fused) -> Fused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from indexes.fusion import DENSE_WEIGHT, FusionKind
+from indexes.fusion import FusionKind
 from semantic_layer.errors import InvalidArgument
 from semantic_layer.predicate import TRUE, Predicate
 
@@ -24,6 +24,7 @@ class Question:
 
     Empty `products` means all that are granted, empty `datasets` all of theirs. `where` names columns.
     `neighbours` passages before and after each hit come with it. `explain` adds each leg's rank and score.
+    `dense_weight` (0..1) None is each product's own, as its generation was sealed with.
     """
 
     text: str
@@ -37,7 +38,7 @@ class Question:
     neighbours: int = 0
     explain: bool = False
     fusion: FusionKind = "convex"
-    dense_weight: float = DENSE_WEIGHT
+    dense_weight: float | None = None
 
     def __post_init__(self) -> None:
         bounds = {
@@ -48,6 +49,8 @@ class Question:
         for name, (value, low, high) in bounds.items():
             if not low <= value <= high:
                 raise InvalidArgument(f"{name} is {value}.", hint=f"Give a number from {low} to {high}.")
+        if self.dense_weight is not None and not 0 <= self.dense_weight <= 1:
+            raise InvalidArgument(f"dense_weight is {self.dense_weight}.", hint="Give a number from 0 to 1.")
         if not self.text.strip():
             raise InvalidArgument("the question is empty.", hint="Ask in words.")
         if len(self.text) > MAX_CHARACTERS:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from evals.gates import GateResult, run_gates
+from evals.ask import Asker
+from evals.fusion_weight import Weighing, choose_weight
+from evals.gates import GateResult, run_gates, sealed_suite
 from indexes.library import Snapshot
 from indexes.lookup import OpenLive
 from semantic_layer.errors import GateFailed
@@ -43,6 +45,20 @@ def evaluation_gate(open_live: OpenLive) -> Gate:
         return run_gates(candidate, product, as_of=datetime.now(UTC), open_live=open_live)
 
     return judge
+
+
+Weigh = Callable[[Snapshot, str], Weighing | None]
+"""Weighs vectors beside words for the product of this name, in a candidate edition; None keeps the default."""
+
+
+def weighed_by_questions(open_live: OpenLive) -> Weigh:
+    """By the retrieval questions sealed with the product, where it has enough of them."""
+
+    def weigh(candidate: Snapshot, product: str) -> Weighing | None:
+        asker = Asker(candidate, as_of=datetime.now(UTC), open_live=open_live)
+        return choose_weight(asker, sealed_suite(candidate, product))
+
+    return weigh
 
 
 def judged(gates: Sequence[Gate], candidate: Snapshot, product: str) -> list[GateResult]:

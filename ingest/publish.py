@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evals.gates import GateResult
-from indexes.generation import Manifest
+from indexes.generation import FUSION, Manifest
 from indexes.ledger import Edition, retry_on_conflict
 from indexes.library import Library
-from ingest.gates import Gate, judged
+from ingest.gates import Gate, Weigh, judged
 from semantic_layer.policy import Policy
 from semantic_layer.policy_file import policy_to_json
 
@@ -19,17 +20,36 @@ class Publisher:
     """Publishes one product's generation and policy. `edition` and `policy` say afterwards what was appended."""
 
     def __init__(
-        self, product: str, policy: Policy | None, library: Library, gates: Sequence[Gate], *, by: str
+        self,
+        product: str,
+        policy: Policy | None,
+        library: Library,
+        gates: Sequence[Gate],
+        *,
+        weigh: Weigh,
+        by: str,
     ) -> None:
         self._product = product
         self._library = library
         self._ledger = library.ledger
         self._gates = gates
+        self._weigh = weigh
         self._by = by
         self._policy = self._new_policy(policy)
         self._judged: tuple[int, int] | None = None
         self.edition_changed = False
         self.policy_changed = False
+
+    def weighed(self, base: Edition, folder: Path, manifest: Manifest) -> Manifest:
+        """The staged manifest with the weight of its vectors, and the reason among its gates."""
+        policies = {self._product: self._policy} if self._policy else {}
+        with self._library.candidate(base, folder, manifest, policies) as candidate:
+            weighing = self._weigh(candidate, self._product)
+        if weighing is None:
+            return manifest
+        reason = {"gate": FUSION, "name": "dense weight", "passed": True, "detail": weighing.sentence}
+        engines = {**manifest.engines, FUSION: weighing.to_json()}
+        return replace(manifest, engines=engines, gates=(*manifest.gates, reason))
 
     def judge(self, base: Edition, folder: Path, manifest: Manifest) -> list[GateResult]:
         """The gates' results on the edition that would follow `base`. Raises GateFailed."""

@@ -71,3 +71,14 @@ def test_every_candidate_comes_once_and_best_first(
     assert not len(fused.scores) or (fused.scores.min() >= 0 and fused.scores.max() <= 1 + 1e-6)
     again = fuse(*legs, dense_weight=weight)
     assert again.numbers.tolist() == fused.numbers.tolist()
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_each_candidate_can_have_a_weight_of_its_own(low: float, high: float) -> None:
+    legs = leg(n1=0.9, n2=0.5, n3=0.1), leg(n2=4.0, n3=2.0, n4=1.0)
+    mixed = fuse(*legs, dense_weight=lambda numbers: np.where(numbers < 3, low, high).astype(np.float32))
+    for weight, mine in ((low, (1, 2)), (high, (3, 4))):
+        whole = fuse(*legs, dense_weight=weight)
+        for number in mine:
+            expected = whole.scores[whole.numbers == number]
+            assert mixed.scores[mixed.numbers == number] == pytest.approx(expected, abs=1e-6)

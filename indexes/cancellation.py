@@ -60,6 +60,12 @@ def working_for(cancellation: Cancellation) -> Generator[None]:
         _current.reset(token)
 
 
+def require_wanted(name: str) -> None:
+    """Raise Cancelled where the call that this thread works for was cancelled; `name` is what it reads."""
+    if current_cancellation().cancelled:
+        raise Cancelled(f"reading {name} was cancelled.", hint="Ask again.")
+
+
 def current_cancellation() -> Cancellation:
     """The cancellation of the call that this thread works for; one that nobody cancels where it works for none."""
     return _current.get() or Cancellation()

@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
+from indexes import ledger as entries
+from indexes import ledgers
 from indexes.commands import operator
 from indexes.generation import DESCRIPTORS, generation_folder
-from indexes.ledger import Ledger
-from indexes.ledgers import open_ledger
-from semantic_layer.certification import Certificate, certified, content_hash
-from semantic_layer.descriptors import read_descriptors
+from semantic_layer import certification, descriptors
 from semantic_layer.door import Door
 from semantic_layer.errors import InvalidArgument, Refused, UnknownName
 from semantic_layer.metric import Metric, SemanticModel
@@ -46,7 +45,7 @@ def certify(door: Door, metric: str | None, by: str | None, note: str, withdraw:
       wellhead certify net_revenue --by "Mara Lindqvist" --withdraw
     """
     settings = door.settings
-    ledger = open_ledger(door.home, settings.ledger, settings.postgres, os.environ)
+    ledger = ledgers.open_ledger(door.home, settings.ledger, settings.postgres, os.environ)
     try:
         models = _live_models(door, ledger)
         if metric is None:
@@ -56,10 +55,10 @@ def certify(door: Door, metric: str | None, by: str | None, note: str, withdraw:
             return
         _require(door, by)
         model, found = _named(models, metric)
-        entry = Certificate(
+        entry = certification.Certificate(
             product=model.product,
             metric=found.name,
-            sha256=content_hash(model, found, models),
+            sha256=certification.content_hash(model, found, models),
             by=str(by).strip(),
             note=note,
             withdrawn=withdraw,
@@ -83,11 +82,13 @@ def _require(door: Door, by: str | None) -> None:
         )
 
 
-def _live_models(door: Door, ledger: Ledger) -> dict[str, SemanticModel]:
+def _live_models(door: Door, ledger: entries.Ledger) -> dict[str, SemanticModel]:
     """The semantic model of each live product that has one, as its generation sealed it."""
     found: dict[str, SemanticModel] = {}
     for product, generation in sorted(ledger.edition().products.items()):
-        _, model = read_descriptors(generation_folder(door.home, product, generation) / DESCRIPTORS, product)
+        _, model = descriptors.read_descriptors(
+            generation_folder(door.home, product, generation) / DESCRIPTORS, product
+        )
         if model is not None:
             found[product] = model
     return found
@@ -112,10 +113,10 @@ def _named(models: Mapping[str, SemanticModel], asked: str) -> tuple[SemanticMod
 
 
 def _row(
-    model: SemanticModel, metric: Metric, models: Mapping[str, SemanticModel], ledger: Ledger
+    model: SemanticModel, metric: Metric, models: Mapping[str, SemanticModel], ledger: entries.Ledger
 ) -> dict[str, Any]:
-    standing = certified(model, models, ledger.certificates()).metric(metric.name) or metric
-    state, sha256 = standing.certification, content_hash(model, metric, models)
+    standing = certification.certified(model, models, ledger.certificates()).metric(metric.name) or metric
+    state, sha256 = standing.certification, certification.content_hash(model, metric, models)
     return {
         "product": model.product,
         "metric": metric.name,

@@ -11,15 +11,16 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
-from indexes.generation import sealed_generations
+from indexes import ledger as entries
+from indexes import ledgers, release, retention, servers
+from indexes.generation import MANIFEST, generations_folder, sealed_generations
 from indexes.jobs import JobStore
-from indexes.ledger import Edition, Ledger
-from indexes.ledgers import open_ledger
-from indexes.release import differences
-from indexes.release import rollback as roll_back
 from semantic_layer.door import Door
+
+MOST_COLUMNS = 10_000
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -37,7 +38,8 @@ def status(door: Door, as_json: bool) -> None:
     """
     with _ledger(door) as ledger:
         edition = ledger.edition()
-    products = [_product_row(door, name, generation) for name, generation in sorted(edition.products.items())]
+        live = sorted(edition.products.items())
+        products = [{**_product_row(door, name, one), **_kept(door, ledger, name)} for name, one in live]
     jobs = [
         {"job": job.id, "state": job.state, "by": job.principal, "submitted_at": job.submitted_at}
         for job in JobStore(door.home).jobs(limit=5)
@@ -70,6 +72,14 @@ def _product_row(door: Door, product: str, generation: str) -> dict[str, Any]:
     }
 
 
+def _kept(door: Door, ledger: entries.Ledger, product: str) -> dict[str, Any]:
+    """How many generations lie in the home, their size, and how many `wellhead prune` would remove."""
+    sealed = [path.parent for path in generations_folder(door.home, product).glob("*/" + MANIFEST)]
+    could_go = retention.surplus(ledger, product, door.settings.retention, retention.utc_now())
+    mebibytes = round(sum(retention.size_of(folder) for folder in sealed) / 2**20, 1)
+    return {"kept": len(sealed), "kept_mib": mebibytes, "surplus": len(could_go)}
+
+
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--diff", nargs=2, type=int, help="Show what changed between two editions.")
@@ -85,7 +95,7 @@ def history(door: Door, limit: int, diff: tuple[int, int] | None, as_json: bool)
     """
     with _ledger(door) as ledger:
         if diff:
-            rows = differences(ledger, *diff)
+            rows = release.differences(ledger, *diff)
         else:
             rows = [_edition_row(edition) for edition in ledger.editions(limit)]
     click.echo(json.dumps(rows)) if as_json else _print_table(rows)
@@ -100,24 +110,32 @@ def history(door: Door, limit: int, diff: tuple[int, int] | None, as_json: bool)
 def rollback(door: Door, products: tuple[str, ...], to: int | None, note: str, as_json: bool) -> None:
     """Make an earlier edition's generations live again. Rights are not rolled back.
 
+    Refused where one of them is no longer kept, naming the oldest edition that still stands.
+
     \b
     Examples:
       wellhead rollback
       wellhead rollback orders --to 12 --note "bad feed"
     """
-    with _ledger(door) as ledger:
-        tell_edition(roll_back(ledger, to, products=products, by=operator(), note=note), as_json)
+    settings = door.settings
+    engines = servers.Servers(settings.engines.below(door.root), os.environ, settings.postgres)
+    with closing(engines), _ledger(door) as ledger:
+        edition = release.rollback(ledger, to, products=products, by=operator(), note=note, servers=engines)
+        changes = release.differences(ledger, edition.number - 1, edition.number)
+    tell_edition(edition, as_json)
+    for change in () if as_json else changes:
+        click.echo(f"  {change['product']}: {change['from'] or 'not live'} → {change['to'] or 'no longer live'}")
 
 
 @contextmanager
-def _ledger(door: Door) -> Generator[Ledger]:
+def _ledger(door: Door) -> Generator[entries.Ledger]:
     """The workspace's ledger, for one command."""
     settings = door.settings
-    with closing(open_ledger(door.home, settings.ledger, settings.postgres, os.environ)) as ledger:
+    with closing(ledgers.open_ledger(door.home, settings.ledger, settings.postgres, os.environ)) as ledger:
         yield ledger
 
 
-def tell_edition(edition: Edition, as_json: bool) -> None:
+def tell_edition(edition: entries.Edition, as_json: bool) -> None:
     """Print which edition is live now."""
     if as_json:
         click.echo(json.dumps(_edition_row(edition)))
@@ -125,7 +143,7 @@ def tell_edition(edition: Edition, as_json: bool) -> None:
         click.echo(f"edition {edition.number} is live: {edition.action}")
 
 
-def _edition_row(edition: Edition) -> dict[str, Any]:
+def _edition_row(edition: entries.Edition) -> dict[str, Any]:
     return {
         "edition": edition.number,
         "at": edition.at,
@@ -150,10 +168,13 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in rows[0]:
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(*(_shown(row.get(name, "")) for name in rows[0]))
-    Console().print(table)
+    console = Console()
+    whole = Measurement.get(console, console.options.update(max_width=MOST_COLUMNS), table).maximum
+    # A value that is cut cannot be copied: a narrow terminal wraps the line, and a pipe gets it whole.
+    Console(width=max(console.width, whole)).print(table, crop=False)
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import subprocess
@@ -17,7 +16,7 @@ import numpy as np
 
 from indexes.ports import Vectors
 from semantic_layer import errors
-from semantic_layer.errors import EngineUnavailable, InvalidArgument, WellheadError
+from semantic_layer.errors import EngineUnavailable, WellheadError
 
 _ROOT = Path(__file__).resolve().parents[1]
 _NO_ANSWER = "nothing was written to its standard error"
@@ -106,37 +105,6 @@ class TorchWorker:
         complaints = self._complaints.read().decode(errors="replace")
         self.close()
         return _ended(self._name, code, complaints)
-
-
-def choose_device(asked: str) -> str:
-    """`cpu` or `gpu` for the setting `device` (auto, cpu, gpu); auto takes a CUDA device where one answers.
-
-    Raises EngineUnavailable when a GPU is asked for and none answers.
-    """
-    if asked not in ("auto", "cpu", "gpu"):
-        raise InvalidArgument(f"device {asked!r} is not one of auto, cpu, gpu.", hint="Use device: auto.")
-    if asked == "cpu":
-        return "cpu"
-    if _cuda_devices():
-        return "gpu"
-    if asked == "gpu":
-        raise EngineUnavailable(
-            "a GPU was asked for (device: gpu), and no CUDA device answers on this machine.",
-            hint="Set device: auto or cpu, or see that `nvidia-smi` lists a device here.",
-        )
-    return "cpu"
-
-
-def _cuda_devices() -> int:
-    # Asked of the driver itself: torch would take seconds to import, and must not be imported here.
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
 
 
 def _command(*arguments: str) -> list[str]:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ TABLES = "tables.duckdb"
 VECTORS = "vectors"
 TEXT = "text"
 DESCRIPTORS = "descriptors"
+FUSION = "fusion"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Manifest:
     set_aside: tuple[Mapping[str, Any], ...]
     build: Mapping[str, float]
     files: Mapping[str, Mapping[str, Any]]
+
+    @cached_property
+    def gates_passed(self) -> int:
+        """How many of its gates it passed; the others warned."""
+        return sum(bool(gate.get("passed")) for gate in self.gates)
 
 
 def generation_id(product: str, inputs: Sequence[Input], recipe: Mapping[str, Any], fingerprint: str) -> str:
@@ -185,8 +192,11 @@ def verify(folder: Path) -> Manifest:
 
 def sealed_generations(home: Path, product: str) -> list[Manifest]:
     """The manifests of a product's sealed generations, oldest first."""
-    folders = [path for path in generations_folder(home, product).glob("*") if (path / MANIFEST).exists()]
-    return sorted((read_manifest(folder) for folder in folders), key=lambda manifest: manifest.created_at)
+    found: list[Manifest] = []
+    for path in generations_folder(home, product).glob("*/" + MANIFEST):
+        with contextlib.suppress(UnknownName, FileNotFoundError):  # removed while we look
+            found.append(read_manifest(path.parent))
+    return sorted(found, key=lambda manifest: manifest.created_at)
 
 
 def new_manifest_moment() -> str:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from indexes.durable import fsync_folder
+from indexes.folder_listing import FolderListing
 from semantic_layer.errors import InvalidArgument, UnknownName
 
 Purpose = Literal["tokens", "cursors", "masks", "audit"]
@@ -59,7 +60,8 @@ class Keyring:
         self.folder = folder
         self._make = make
         self._given = tuple(given)
-        self._read: tuple[tuple[str, ...], dict[str, Key]] = ((), {})
+        self._listing = FolderListing(folder)
+        self._read: tuple[frozenset[str], dict[str, Key]] = (frozenset(), {})
 
     def ids(self) -> tuple[str, ...]:
         """The ids of all keys, the one that signs first."""
@@ -112,14 +114,21 @@ class Keyring:
 
     def _files(self) -> dict[str, Key]:
         """The keys in the folder; the files are read again when one came or went, for none ever changes."""
+        names = self._listing.names()
+        known, keys = self._read
+        if names != known:
+            keys = {key.id: key for name in sorted(names) if (key := self._key(name)) is not None}
+            self._read = (names, keys)
+        return keys
+
+    def _key(self, name: str) -> Key | None:
+        """The key in this file; None for another file, and for one that was retired this moment."""
+        if not _FILE.fullmatch(name):
+            return None
         try:
-            names = tuple(sorted(name for path in self.folder.iterdir() if _FILE.fullmatch(name := path.name)))
-            if names != self._read[0]:
-                keys = (Key(Path(name).stem, (self.folder / name).read_bytes()) for name in names)
-                self._read = (names, {key.id: key for key in keys})
-        except FileNotFoundError:  # no folder yet, or a key that was retired this moment
-            self._read = ((), {})
-        return self._read[1]
+            return Key(Path(name).stem, (self.folder / name).read_bytes())
+        except FileNotFoundError:
+            return None
 
     def _first(self) -> dict[str, Key]:
         """The keys after making sure that there is one, made by one process where several start together."""

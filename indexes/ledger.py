@@ -89,14 +89,17 @@ class NumberedLog:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._last = 0
+        self._next = self._path(1)
 
     def latest(self) -> int:
         """The newest number, 0 when the log is empty. Costs one failed lookup when nothing was appended."""
         if self._last == 0 and self.folder.is_dir():
             numbers = [int(path.stem) for path in self.folder.glob("[0-9]*.json")]
             self._last = max(numbers, default=0)
-        while self._path(self._last + 1).exists():
-            self._last += 1
+            self._next = self._path(self._last + 1)
+        while (following := self._next).exists():  # threads may look at once
+            self._last = int(following.stem)
+            self._next = self._path(self._last + 1)
         return self._last
 
     def read(self, number: int) -> dict[str, Any]:

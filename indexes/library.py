@@ -6,11 +6,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indexes.engines import open_tables, open_text, open_token_vectors, open_vectors
-from indexes.generation import DESCRIPTORS, Manifest, generation_folder, verify
+from indexes.fusion import DENSE_WEIGHT
+from indexes.generation import DESCRIPTORS, FUSION, Manifest, generation_folder, verify
+from indexes.hold import Hold
 from indexes.keys import Keyring, keyring
 from indexes.ledger import EMPTY, Edition, Ledger, Tombstones
 from indexes.ports import Embedder, TableReader, TextReader, VectorReader
@@ -18,10 +20,11 @@ from indexes.rerank import TokenVectorReader
 from indexes.servers import Servers
 from semantic_layer.catalog import Catalog, CatalogEntry
 from semantic_layer.certification import certified
+from semantic_layer.decisions import Decisions, Withheld
 from semantic_layer.descriptors import read_descriptors
 from semantic_layer.errors import WellheadError
 from semantic_layer.metric import SemanticModel
-from semantic_layer.policy import Action, Grant, Policy, decide
+from semantic_layer.policy import Action, Grant, Policy
 from semantic_layer.policy_file import policy_from_json
 from semantic_layer.principal import Principal
 from semantic_layer.product import DataProduct
@@ -34,7 +37,10 @@ OpenEmbedder = Callable[[Mapping[str, str]], Embedder]
 
 @dataclass(frozen=True)
 class LiveGeneration:
-    """One sealed generation, verified and opened. The search engines are None where it holds no chunks."""
+    """One sealed generation, verified and opened. The search engines are None where it holds no chunks.
+
+    `hold` keeps its folder from being removed until it is closed; a candidate in its stage needs none.
+    """
 
     id: str
     folder: Path
@@ -46,10 +52,16 @@ class LiveGeneration:
     text: TextReader | None = None
     tokens: TokenVectorReader | None = None
     embedder: Embedder | None = None
+    hold: Hold | None = None
+
+    @property
+    def dense_weight(self) -> float:
+        """What vectors count for beside words in this product: chosen on its own questions, or the default."""
+        return float(self.manifest.engines.get(FUSION, {}).get("dense_weight", DENSE_WEIGHT))
 
     def close(self) -> None:
         """Release files and memory maps."""
-        for reader in (self.tables, self.vectors, self.text):
+        for reader in (self.tables, self.vectors, self.text, self.hold):
             if reader is not None:
                 reader.close()
 
@@ -64,20 +76,19 @@ class Snapshot:
     policies: Mapping[str, Policy]
     policy_revision: int
     tombstones: Tombstones
+    decisions: Decisions = field(default_factory=Decisions)
 
     def grant(self, principal: Principal, product: str, action: Action) -> Grant:
         """The decision for this caller and action; `product` must be in the edition."""
-        return decide(
-            principal,
-            self.generations[product].product,
-            action,
-            self.policies.get(product),
-            policy_revision=self.policy_revision,
-        )
+        return self.grants(principal, action)[product]
 
-    def grants(self, principal: Principal, action: Action) -> dict[str, Grant]:
+    def grants(self, principal: Principal, action: Action) -> Mapping[str, Grant]:
         """One decision for each product of the edition."""
-        return {product: self.grant(principal, product, action) for product in self.generations}
+        return self.decisions.grants(principal, action, self.generations, self.policies, self.policy_revision)
+
+    def withheld(self, grant: Grant) -> Withheld:
+        """What a grant of this snapshot hides of its product."""
+        return self.decisions.withheld(grant, self.generations, self.policies, self.policy_revision)
 
 
 @dataclass
@@ -115,10 +126,13 @@ class Library:
         self._open_embedder = open_embedder
         self._embedders: dict[str, Embedder] = {}
         self._lock = threading.RLock()
+        self._refreshing = threading.Lock()
+        """Held while an edition is opened, which may take seconds: calls go on reading the one before."""
         self._shelf = _Shelf(EMPTY, {}, Catalog({}))
         self._retired: list[_Shelf] = []
         self._failed: tuple[int, float] = (0, 0.0)
         self._policies: tuple[int, Mapping[str, Policy]] = (0, {})
+        self._decisions = Decisions()
 
     def refresh(self) -> bool:
         """Open, verify and swap to the newest edition, if there is a new one; True when it swapped.
@@ -127,12 +141,12 @@ class Library:
         RETRY_FAILED_EDITION_SECONDS, since a re-ingest may mend it without a new edition. So does a ledger that
         does not answer, until it does.
         """
-        try:
-            newest = self.ledger.latest_edition_number()
-        except WellheadError as failure:
-            self.failure = failure
-            return False
-        with self._lock:
+        with self._refreshing:
+            try:
+                newest = self.ledger.latest_edition_number()
+            except WellheadError as failure:
+                self.failure = failure
+                return False
             if newest == self._shelf.edition.number:
                 self.failure = None
                 return False
@@ -144,10 +158,16 @@ class Library:
             except WellheadError as failure:
                 self.failure, self._failed = failure, (newest, time.monotonic())
                 return False
-            self._retired.append(self._shelf)
-            self._shelf, self.failure = shelf, None
-            self._close_unused()
+            with self._lock:
+                self._retired.append(self._shelf)
+                self._shelf, self.failure = shelf, None
+                self._close_unused()
             return True
+
+    @property
+    def opened(self) -> bool:
+        """Whether an edition is open, so that `pin` has to open none."""
+        return self._shelf.edition.number > 0
 
     @contextlib.contextmanager
     def pin(self) -> Generator[Snapshot]:
@@ -155,11 +175,11 @@ class Library:
 
         Raises the failure where no edition could be opened at all.
         """
+        if not self.opened:
+            self.refresh()
         with self._lock:
-            if self._shelf.edition.number == 0:
-                self.refresh()
-                if self._shelf.edition.number == 0 and self.failure is not None:
-                    raise self.failure
+            if not self.opened and self.failure is not None:
+                raise self.failure
             shelf = self._shelf
             shelf.pins += 1
         try:
@@ -199,9 +219,9 @@ class Library:
             generations: dict[str, LiveGeneration] = {}
             for product, generation in {**base.products, manifest.product: manifest.generation}.items():
                 staged = product == manifest.product
-                where = folder if staged else generation_folder(self.home, product, generation)
-                generations[product] = self.open_generation(where, manifest if staged else verify(where))
-                opened.append(generations[product])
+                one = self.open_generation(folder, manifest) if staged else self._open_sealed(product, generation)
+                generations[product] = one
+                opened.append(one)
             edition = Edition(base.number + 1, {p: g.id for p, g in generations.items()}, "candidate", "", "")
             snapshot = self._snapshot(_Shelf(edition, generations, _catalog(generations)))
             judged = {product: self._keyed(policy) for product, policy in policies.items()}
@@ -239,7 +259,8 @@ class Library:
     def _snapshot(self, shelf: _Shelf) -> Snapshot:
         revision, policies = self._newest_policies()
         generations, catalog = self._certified(shelf)
-        return Snapshot(shelf.edition, generations, catalog, policies, revision, self.ledger.tombstones())
+        tombstones = self.ledger.tombstones()
+        return Snapshot(shelf.edition, generations, catalog, policies, revision, tombstones, self._decisions)
 
     def _certified(self, shelf: _Shelf) -> tuple[Mapping[str, LiveGeneration], Catalog]:
         """The shelf's generations with the state that each metric has by the newest certificates."""
@@ -281,13 +302,22 @@ class Library:
                 if standing is not None and standing.id == generation:
                     generations[product] = standing
                     continue
-                folder = generation_folder(self.home, product, generation)
-                generations[product] = self.open_generation(folder, verify(folder))
+                generations[product] = self._open_sealed(product, generation)
                 opened.append(generations[product])
             return _Shelf(edition, generations, _catalog(generations))
         except BaseException:
             for generation in opened:
                 generation.close()
+            raise
+
+    def _open_sealed(self, product: str, generation: str) -> LiveGeneration:
+        """A sealed generation, held, verified and opened."""
+        folder = generation_folder(self.home, product, generation)
+        hold = Hold(folder)
+        try:
+            return replace(self.open_generation(folder, verify(folder)), hold=hold)
+        except BaseException:
+            hold.close()
             raise
 
     def _embedder(self, manifest: Manifest) -> Embedder:

@@ -168,7 +168,7 @@ def _usable(visible: Mapping[str, Column], granted: DatasetGrant, used: frozense
     """The columns a filter or order may name. A column that is only ever masked is refused by name."""
     for name in sorted(used):
         if name not in visible:
-            raise UnknownName("column", name, visible)
+            raise UnknownName("column", name, visible, hint="`describe` lists the dataset's columns.")
         if name not in granted.columns:
             raise Refused(
                 f"column {name!r} is masked for you and cannot be filtered or sorted by.",
@@ -191,7 +191,7 @@ def _widest(granted: DatasetGrant, dataset: Dataset, used: frozenset[str]) -> tu
 def _require(names: Sequence[str], visible: Mapping[str, Column]) -> None:
     for name in names:
         if name not in visible:
-            raise UnknownName("column", name, visible)
+            raise UnknownName("column", name, visible, hint="`describe` lists the dataset's columns.")
 
 
 def _nothing_granted(question: RecordQuestion, generation: LiveGeneration, grants: Grants) -> UnknownName:

@@ -9,19 +9,15 @@ from typing import Any
 
 import click
 
+from indexes import ledgers
 from indexes.generation import DESCRIPTORS, generation_folder
-from indexes.ledgers import open_ledger
-from semantic_layer.descriptors import read_descriptors
+from semantic_layer import descriptors, policy_case, policy_explain, policy_file, product_folder
+from semantic_layer import workspace as workspaces
 from semantic_layer.door import Door
 from semantic_layer.errors import GateFailed, UnknownName
 from semantic_layer.policy import Policy
-from semantic_layer.policy_case import failures
-from semantic_layer.policy_explain import explain as explained
-from semantic_layer.policy_file import policy_from_json
 from semantic_layer.principal_form import principal_of_form
 from semantic_layer.product import DataProduct
-from semantic_layer.product_folder import ProductFolder
-from semantic_layer.workspace import load_workspace
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -49,7 +45,7 @@ def explain(door: Door, product: str, as_form: str | None, draft: bool, as_json:
     """
     principal = principal_of_form(as_form) if as_form else door.settings.cli
     described, rules, revision = _drafted(door, product) if draft else _in_force(door, product)
-    found = explained(principal, described, rules, policy_revision=revision)
+    found = policy_explain.explain(principal, described, rules, policy_revision=revision)
     if as_json:
         form = {
             "product": product,
@@ -68,7 +64,7 @@ def explain(door: Door, product: str, as_form: str | None, draft: bool, as_json:
 
 def _in_force(door: Door, product: str) -> tuple[DataProduct, Policy | None, int]:
     settings = door.settings
-    ledger = open_ledger(door.home, settings.ledger, settings.postgres, os.environ)
+    ledger = ledgers.open_ledger(door.home, settings.ledger, settings.postgres, os.environ)
     try:
         edition, revision = ledger.edition(), ledger.policies()
     finally:
@@ -76,9 +72,13 @@ def _in_force(door: Door, product: str) -> tuple[DataProduct, Policy | None, int
     if product not in edition.products:
         raise UnknownName("product", product, edition.products, hint="`wellhead status` lists what is live.")
     folder = generation_folder(door.home, product, edition.products[product])
-    described, _ = read_descriptors(folder / DESCRIPTORS, product)
+    described, _ = descriptors.read_descriptors(folder / DESCRIPTORS, product)
     document = revision.documents.get(product)
-    return described, None if document is None else policy_from_json(product, document), revision.number
+    return (
+        described,
+        None if document is None else policy_file.policy_from_json(product, document),
+        revision.number,
+    )
 
 
 def _drafted(door: Door, product: str) -> tuple[DataProduct, Policy | None, int]:
@@ -88,9 +88,9 @@ def _drafted(door: Door, product: str) -> tuple[DataProduct, Policy | None, int]
     return folders[product].product, folders[product].policy, 0
 
 
-def _folders(door: Door) -> dict[str, ProductFolder]:
+def _folders(door: Door) -> dict[str, product_folder.ProductFolder]:
     """The workspace's products, whether their policies' cases hold or not."""
-    return dict(load_workspace(door.root, settings=door.settings, policy_cases_hold=False).products)
+    return dict(workspaces.load_workspace(door.root, settings=door.settings, policy_cases_hold=False).products)
 
 
 @policy.command()
@@ -128,13 +128,13 @@ def test(door: Door, products: tuple[str, ...], as_json: bool) -> None:
     sys.exit(GateFailed.exit_code if failed else 0)
 
 
-def _results(folder: ProductFolder) -> list[dict[str, Any]]:
+def _results(folder: product_folder.ProductFolder) -> list[dict[str, Any]]:
     return [
         {
             "product": folder.product.name,
             "case": case.name,
             "line": case.line,
-            "failures": list(failures(case, folder.product, folder.policy)),
+            "failures": list(policy_case.failures(case, folder.product, folder.policy)),
         }
         for case in folder.policy_cases
     ]

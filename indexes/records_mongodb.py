@@ -10,6 +10,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from indexes.cancellation import current_cancellation
 from indexes.document_store import (
     CONNECT_SECONDS,
     MOST_DOCUMENTS,
@@ -20,7 +21,7 @@ from indexes.document_store import (
     too_many,
 )
 from semantic_layer.environment import filled
-from semantic_layer.errors import EngineUnavailable, InvalidArgument, SourceFailed, WellheadError
+from semantic_layer.errors import Cancelled, EngineUnavailable, InvalidArgument, SourceFailed, WellheadError
 from semantic_layer.json_path import path_of, root_of, steps_of
 from semantic_layer.predicate import And, Compare, In, Predicate
 from semantic_layer.product import Column, ColumnType, Dataset, Server
@@ -48,7 +49,7 @@ class MongoStore:
         self._url = url
         self._database = database
         self._lock = threading.Lock()
-        self._clients: dict[float, Any] = {}
+        self._made: Any = None
 
     @classmethod
     def of(cls, server: Server, environment: Mapping[str, str]) -> MongoStore:
@@ -71,12 +72,15 @@ class MongoStore:
     def documents(self, dataset: Dataset) -> Iterator[StoredDocument]:
         """See DocumentStore; in the order of `_id`."""
         with self._named(None):
-            found = self._collection(dataset, READ_SECONDS).find({}, batch_size=DOCUMENTS_AT_ONCE)
+            found = self._collection(dataset).find({}, batch_size=DOCUMENTS_AT_ONCE)
             for document in found.sort("_id", 1):
                 yield self._stored(dataset, document)
 
     def candidates(self, dataset: Dataset, where: Predicate, deadline: Deadline) -> Iterator[StoredDocument]:
-        """See DocumentStore. Equality with strings and integers is asked of the server, which may have an index."""
+        """See DocumentStore. Equality with strings and integers is asked of the server, which may have an index.
+
+        Where the call is cancelled, the server is told to stop; one without sessions works until the deadline.
+        """
         query = narrowed(where, {column.name: column for column in dataset.columns})
         with self._named(deadline):
             try:
@@ -92,37 +96,36 @@ class MongoStore:
 
     def facts(self) -> tuple[str, datetime | None]:
         """See DocumentStore."""
-        with self._named(None):
-            admin = self._client(CONNECT_SECONDS).admin
+        with self._named(None), _driver().timeout(CONNECT_SECONDS):
+            admin = self._client().admin
             version = str(admin.command("buildInfo")["version"])
             return version, admin.command("isMaster").get("localTime")
 
     def count(self, dataset: Dataset) -> int:
         """How many documents the collection holds by its own count; needs the right to read it."""
         with self._named(None):
-            return int(self._collection(dataset, READ_SECONDS).estimated_document_count())
+            return int(self._collection(dataset).estimated_document_count())
 
     def close(self) -> None:
         """See DocumentStore."""
         with self._lock:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
+            if self._made is not None:
+                self._made.close()
+                self._made = None
 
-    def _client(self, seconds: float) -> Any:
-        """A pool whose operations wait so long."""
+    def _client(self) -> Any:
+        """The one pool. An operation waits READ_SECONDS, or as long as the `timeout` says that it runs in."""
         pymongo = _driver()
-        milliseconds = max(1, int(seconds * 1000))
-        connecting = min(milliseconds, int(CONNECT_SECONDS * 1000))
+        connecting = int(CONNECT_SECONDS * 1000)
         with self._lock:
-            if seconds not in self._clients:
+            if self._made is None:
                 try:
-                    self._clients[seconds] = pymongo.MongoClient(
+                    self._made = pymongo.MongoClient(
                         self._url,
                         appname="wellhead",
                         serverSelectionTimeoutMS=connecting,
                         connectTimeoutMS=connecting,
-                        socketTimeoutMS=milliseconds,
+                        socketTimeoutMS=int(READ_SECONDS * 1000),
                         retryReads=False,
                         tz_aware=True,
                         uuidRepresentation="standard",
@@ -132,14 +135,35 @@ class MongoStore:
                         f"the URL of {self.name} cannot be read: {_said(error)}.",
                         hint="Write mongodb://user:password@host:27017/database.",
                     ) from error
-            return self._clients[seconds]
+            return self._made
 
-    def _collection(self, dataset: Dataset, seconds: float) -> Any:
-        return self._client(seconds)[self._database][dataset.physical_name or dataset.name]
+    def _collection(self, dataset: Dataset) -> Any:
+        return self._client()[self._database][dataset.physical_name or dataset.name]
 
     def _found(self, dataset: Dataset, query: Mapping[str, Any], deadline: Deadline) -> list[Mapping[str, Any]]:
-        found = self._collection(dataset, deadline.seconds).find(query, limit=MOST_DOCUMENTS + 1)
-        return list(found.max_time_ms(max(1, int(deadline.left() * 1000))))
+        """What the query finds within the deadline, which the server is told of (`maxTimeMS`)."""
+        with _driver().timeout(deadline.left()), self._stoppable() as session:
+            return list(self._collection(dataset).find(query, limit=MOST_DOCUMENTS + 1, session=session))
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Generator[Any]:
+        """A session, whose operations the server ends when the call is cancelled; None where it has no sessions."""
+        client, driver = self._client(), _driver()
+        if not client.topology_description.has_readable_server():
+            client.admin.command("ping")  # only then is known what the server can do
+        if client.topology_description.logical_session_timeout_minutes is None:
+            with current_cancellation().over(lambda: None):
+                yield None
+            return
+        with client.start_session() as session:
+            session_id = session.session_id
+
+            def stop() -> None:
+                with contextlib.suppress(driver.errors.PyMongoError), driver.timeout(CONNECT_SECONDS):
+                    client.admin.command("killSessions", [session_id])
+
+            with current_cancellation().over(stop):
+                yield session
 
     def _stored(self, dataset: Dataset, document: Mapping[str, Any]) -> StoredDocument:
         """The document with what the declared columns are read from; the rest of it may hold anything."""
@@ -165,6 +189,8 @@ class MongoStore:
 
     def _failure(self, error: Any, deadline: Deadline | None) -> WellheadError:
         errors = _driver().errors
+        if current_cancellation().cancelled:
+            return Cancelled(f"reading {self.name} was cancelled.", hint="Ask again.")
         if getattr(error, "code", None) in _REFUSED:
             return EngineUnavailable(
                 f"{self.name} refuses: {_said(error)}.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from indexes.cancellation import require_wanted
 from indexes.document_store import (
     CONNECT_SECONDS,
     MOST_DOCUMENTS,
@@ -29,6 +31,8 @@ from semantic_layer.product import Column, ColumnType, Dataset, Server
 
 PORT = 6379
 KEYS_AT_ONCE = 500
+TIMEOUT_STEP = 0.5
+"""Timeouts are rounded up to it: calls whose deadlines are nearly alike share connections. Seconds."""
 READ_SECONDS = 30.0
 """How long one command of an ingest may take."""
 
@@ -121,8 +125,12 @@ class RedisStore:
                 yield from self._read(client, dataset, keys)
 
     def candidates(self, dataset: Dataset, where: Predicate, deadline: Deadline) -> Iterator[StoredDocument]:
-        """See DocumentStore. Without a key in `where` the whole pattern is scanned: Redis has no other index."""
+        """See DocumentStore. Without a key in `where` the whole pattern is scanned: Redis has no other index.
+
+        A call that was cancelled ends before its next command; the server works for one of them at most, on a batch.
+        """
         self.require(dataset)
+        require_wanted(self.name)
         client = self._client(deadline.seconds)
         pattern = KeyPattern.of(dataset)
         wanted = keys_wanted(where, dataset.key)
@@ -132,6 +140,7 @@ class RedisStore:
                 return
             seen: set[str] = set()
             for keys in _batches(client, pattern):
+                require_wanted(self.name)
                 deadline.left()
                 fresh = [key for key in dict.fromkeys(keys) if key not in seen]
                 seen.update(fresh)
@@ -163,6 +172,7 @@ class RedisStore:
     def _client(self, seconds: float) -> Any:
         """A pool whose commands wait so long. One that lost its connection connects once more before it fails."""
         redis = _driver()
+        seconds = math.ceil(seconds / TIMEOUT_STEP) * TIMEOUT_STEP
         with self._lock:
             if seconds not in self._clients:
                 try:

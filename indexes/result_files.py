@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from indexes.file_format import FileFormat
 from semantic_layer.product import ColumnType
 
-FileFormat = Literal["csv", "arrow", "parquet"]
-FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 _INTEGER_BOUND = 2**63
 
 _TYPES: Mapping[ColumnType, Any] = {

@@ -110,7 +110,7 @@ def _check_fields(where: Predicate, candidates: Sequence[_Candidate]) -> None:
     known = {name for candidate in candidates for name in candidate.columns}
     for name in sorted(fields):
         if name not in known:
-            raise UnknownName("column", name, known)
+            raise UnknownName("column", name, known, hint="`describe` lists a dataset's columns.")
     if not any(fields <= candidate.columns.keys() for candidate in candidates):
         raise InvalidFilter(
             f"no dataset has all of the columns {', '.join(sorted(fields))}.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from indexes.device import Device
 from indexes.document import Chunk
 from indexes.duck.carried import carried_rows
 from indexes.duck.table_builder import TableBuilder
@@ -15,7 +16,6 @@ from indexes.embedder import OnnxEmbedder
 from indexes.engines import build_tables
 from indexes.postgres.vectors import VectorSite
 from indexes.servers import Servers
-from indexes.vectors_faiss import Device
 from ingest.check import CheckResult
 from ingest.checks import require, run_checks, warnings_of
 from ingest.documents import DocumentReader, parsing_recipe

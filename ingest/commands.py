@@ -11,14 +11,14 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
-from ingest.products import Outcome, ingest_all
-from ingest.progress import Progress, Silent, Terminal
+from ingest import products as runs
+from ingest import progress as progresses
+from ingest import settings as ingest_settings
+from ingest import work as workers
 from ingest.report import failure_of
-from ingest.settings import IngestSettings
-from ingest.work import Worker
+from semantic_layer import workspace as workspaces
 from semantic_layer.door import Door
 from semantic_layer.errors import WellheadError
-from semantic_layer.workspace import load_workspace
 
 
 @click.command()
@@ -38,12 +38,12 @@ def ingest(door: Door, products: tuple[str, ...], force: bool, as_json: bool) ->
       wellhead ingest orders handbook
       wellhead ingest --json | jq '.[].state'
     """
-    workspace = load_workspace(door.root, settings=door.settings)
-    settings = IngestSettings(os.environ, device=door.device, force=force)
+    workspace = workspaces.load_workspace(door.root, settings=door.settings)
+    settings = ingest_settings.IngestSettings(os.environ, device=door.device, force=force)
     failures: list[WellheadError] = []
     reports: list[object] = []
     with _progress(as_json) as progress:
-        for name, outcome in ingest_all(workspace, products, settings, by=_operator(), progress=progress):
+        for name, outcome in runs.ingest_all(workspace, products, settings, by=_operator(), progress=progress):
             if isinstance(outcome, WellheadError):
                 failures.append(outcome)
                 reports.append({"product": name, "state": "failed", "failure": failure_of(outcome)})
@@ -67,7 +67,7 @@ def work(door: Door, once: bool) -> None:
     Example:
       wellhead work --once
     """
-    worker = Worker(door.root, os.environ)
+    worker = workers.Worker(door.root, os.environ)
     if once:
         while worker.run_next():
             pass
@@ -76,16 +76,16 @@ def work(door: Door, once: bool) -> None:
 
 
 @contextmanager
-def _progress(as_json: bool) -> Generator[Progress]:
+def _progress(as_json: bool) -> Generator[progresses.Progress]:
     console = Console(stderr=True)
     if as_json or not console.is_terminal:
-        yield Silent()
+        yield progresses.Silent()
     else:
-        with Terminal(console) as bars:
+        with progresses.Terminal(console) as bars:
             yield bars
 
 
-def _tell(name: str, outcome: Outcome) -> None:
+def _tell(name: str, outcome: runs.Outcome) -> None:
     if isinstance(outcome, WellheadError):
         click.echo(f"{name}: failed", err=True)
         click.echo(f"  {outcome}".replace("\n", "\n  "), err=True)

@@ -8,11 +8,8 @@ from collections.abc import Iterator
 
 import click
 
-from ingest.diagnose.engines import look_at_engines
+from ingest.diagnose import engines, home, machine, workspace
 from ingest.diagnose.finding import Finding, exit_code_of, failed
-from ingest.diagnose.home import look_at_home
-from ingest.diagnose.machine import look_at_machine
-from ingest.diagnose.workspace import look_at_workspace
 from semantic_layer.door import Door
 from semantic_layer.errors import InvalidArgument, WellheadError
 
@@ -51,7 +48,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
 def _findings(door: Door, *, named: bool) -> Iterator[Finding]:
     try:
-        yield from look_at_machine(door.device)
+        yield from machine.look_at_machine(door.device)
     except InvalidArgument as error:
         yield failed("device", error)
     try:
@@ -65,9 +62,9 @@ def _findings(door: Door, *, named: bool) -> Iterator[Finding]:
         yield failed("settings", error)
         return
     yield Finding("settings", "ok", f"{root}: workspace {settings.name!r}")
-    yield from look_at_home(door.home, settings, os.environ)
-    yield from look_at_engines(settings, os.environ)
-    yield from look_at_workspace(root, settings, os.environ)
+    yield from home.look_at_home(door.home, settings, os.environ)
+    yield from engines.look_at_engines(settings, os.environ)
+    yield from workspace.look_at_workspace(root, settings, os.environ)
 
 
 def _tell(finding: Finding) -> None:

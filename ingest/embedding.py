@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from indexes.device import Device
 from indexes.embedder import OnnxEmbedder, open_embedder, open_identified
 from indexes.embedding_cache import EmbeddingCache
 from indexes.ports import Embedder, Vectors
-from indexes.vectors_faiss import Device
 from semantic_layer.settings import EmbeddingSettings
 
 

@@ -1,32 +1,20 @@
-"""What engines on servers hold of a product beside its folder: whether it is whole, and what of it may go."""
+"""What engines on servers hold of a product beside its folder, and what of it may go."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from indexes.elastic.retention import owner_of, retained
+from indexes.elastic.retention import owner_of
 from indexes.elastic.retention import sweep as sweep_indices
-from indexes.engines import open_text, open_vectors
-from indexes.generation import Manifest, sealed_generations
-from indexes.ledger import Edition
+from indexes.generation import generations_folder, sealed_generations
+from indexes.hold import alone_with
+from indexes.ledger import Ledger
 from indexes.postgres.vectors import sweep
+from indexes.retention import retained
 from indexes.servers import Servers
-from semantic_layer.errors import EngineUnavailable
-from semantic_layer.product import DataProduct
-
-ON_SERVERS = ("elasticsearch", "pgvector")
-
-
-def check_matter(folder: Path, manifest: Manifest, product: DataProduct, servers: Servers) -> None:
-    """Whether a generation's indices on servers are those that were sealed.
-
-    Raises CorruptGeneration where they are not, EngineUnavailable.
-    """
-    for kind, opened in (("text", open_text), ("vectors", open_vectors)):
-        if manifest.engines.get(kind, {}).get("engine") in ON_SERVERS:
-            opened(folder, manifest, product, servers).close()
+from semantic_layer.errors import EngineUnavailable, UnknownName
 
 
 def sweep_tables(home: Path, product: str, servers: Servers) -> list[str]:
@@ -42,15 +30,32 @@ def sweep_tables(home: Path, product: str, servers: Servers) -> list[str]:
     return []
 
 
-def sweep_servers(
-    home: Path, product: str, servers: Servers, editions: Iterable[Edition], keep: Iterable[str] = ()
-) -> list[str]:
-    """Drop what no retained edition names, where a cluster is configured; returns the dropped indices' names.
+def sweep_servers(ledger: Ledger, product: str, servers: Servers, building: Iterable[str] = ()) -> list[str]:
+    """Drop the product's indices that no retained edition names and nobody reads; returns their names.
 
-    Nothing is dropped while the cluster does not answer: the next run does it.
+    What lies there of a generation whose folder is gone goes too, but for those that are being built. Nothing is
+    dropped while the cluster does not answer: the next run does it.
     """
-    if servers.settings.elasticsearch is None:
+    cluster = servers.settings.elasticsearch
+    if cluster is None:
         return []
-    with contextlib.suppress(EngineUnavailable):
-        return sweep_indices(servers.elasticsearch(), home, product, {*retained(editions, product), *keep})
+    wanted = retained(ledger.editions(cluster.keep_editions), product)
+    with contextlib.ExitStack() as unread:
+        others = _unread(generations_folder(ledger.home, product), wanted, unread)
+        # Whoever makes a generation live holds it meanwhile: what became live before we had it alone is seen now.
+        wanted |= retained(ledger.editions(cluster.keep_editions), product)
+        sealed = {path.name for path in generations_folder(ledger.home, product).glob("*")}
+        kept = {*(sealed & wanted), *(sealed - others), *building}
+        with contextlib.suppress(EngineUnavailable):
+            return sweep_indices(servers.elasticsearch(), ledger.home, product, kept)
     return []
+
+
+def _unread(folder: Path, wanted: Collection[str], held: contextlib.ExitStack) -> set[str]:
+    """The generations beside those wanted that no process reads, nor can until `held` ends."""
+    found: set[str] = set()
+    for path in folder.glob("*"):
+        with contextlib.suppress(UnknownName):
+            if path.name not in wanted and held.enter_context(alone_with(path)):
+                found.add(path.name)
+    return found

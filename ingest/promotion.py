@@ -6,33 +6,39 @@ import os
 
 import click
 
-from evals.live import opened
+from evals import live as live_edition
+from indexes import ledger as entries
+from indexes import library as libraries
+from indexes import lookup as lookups
+from indexes import release as releases
 from indexes.commands import as_json, operator, tell_edition
 from indexes.generation import generation_folder, verify
-from indexes.ledger import Edition
-from indexes.library import Library
-from indexes.lookup import OpenLive
-from indexes.release import promote as promote_generation
-from ingest.gates import catalogue_gate, evaluation_gate, judged
+from ingest import gates as release_gates
 from semantic_layer.door import Door
 
 
 def promote_judged(
-    library: Library, product: str, generation: str, *, open_live: OpenLive, by: str, note: str = ""
-) -> Edition:
+    library: libraries.Library,
+    product: str,
+    generation: str,
+    *,
+    open_live: lookups.OpenLive,
+    by: str,
+    note: str = "",
+) -> entries.Edition:
     """Make a sealed generation live. The golden values and forbidden answers of every product are asked of the edition
     that it would make, since products that each pass can break a metric together.
 
     Raises what `promote` raises, and GateFailed: then nothing has changed.
     """
-    gates = (catalogue_gate({}), evaluation_gate(open_live))
+    gates = (release_gates.catalogue_gate({}), release_gates.evaluation_gate(open_live))
 
-    def judge(base: Edition) -> None:
+    def judge(base: entries.Edition) -> None:
         folder = generation_folder(library.home, product, generation)
         with library.candidate(base, folder, verify(folder), {}) as candidate:
-            judged(gates, candidate, product)
+            release_gates.judged(gates, candidate, product)
 
-    return promote_generation(library.ledger, product, generation, by=by, note=note, judge=judge)
+    return releases.promote(library.ledger, product, generation, by=by, note=note, judge=judge)
 
 
 @click.command()
@@ -51,6 +57,6 @@ def promote(door: Door, product: str, generation: str, note: str, as_json: bool)
     Example:
       wellhead promote orders 1f0c9a2b77d04e51 --note "approved by finance"
     """
-    with opened(door, os.environ) as (library, live):
+    with live_edition.opened(door, os.environ) as (library, live):
         edition = promote_judged(library, product, generation, open_live=live.open, by=operator(), note=note)
     tell_edition(edition, as_json)

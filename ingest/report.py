@@ -22,7 +22,8 @@ class RunReport:
     """One product's run. `steps` are seconds by step; `reused` counts what came from the caches.
 
     `set_aside` names each file or row that could not be read and was left out as the contract allows;
-    `failure` is empty, or code, message and hint of what stopped the run.
+    `failure` is empty, or code, message and hint of what stopped the run. `collected` are the generations that
+    retention no longer keeps: removed, or held by a process that reads them still.
     """
 
     product: str
@@ -42,6 +43,7 @@ class RunReport:
     set_aside: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
     failure: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    collected: tuple[Mapping[str, Any], ...] = ()
 
     def entry(self) -> dict[str, Any]:
         """The JSON form."""
@@ -52,6 +54,13 @@ class RunReport:
         lines = [self._headline()]
         lines += [f"  set aside: {one['name']}: {one['reason']}" for one in self.set_aside]
         lines += [f"  warning: {warning}" for warning in self.warnings]
+        removed = [one["bytes"] for one in self.collected if one["fate"] == "removed"]
+        if removed:
+            freed = f"{sum(removed) / 2**20:,.1f} MiB freed"
+            lines.append(f"  removed: {len(removed)} generations that retention no longer keeps, {freed}")
+        lines += [
+            f"  kept: {one['generation']} is still being read" for one in self.collected if one["fate"] == "held"
+        ]
         return lines
 
     def _headline(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from evals.fusion_weight import FEWEST_QUESTIONS
 from indexes.durable import sha256_of_file
 from indexes.elastic.retention import owner_of
 from indexes.embedder import OnnxEmbedder
@@ -29,12 +30,14 @@ from indexes.ledger import Edition, Ledger
 from indexes.ledgers import open_ledger
 from indexes.library import Library
 from indexes.live import LiveRecords
+from indexes.retention import Surplus, collect, utc_now
 from indexes.servers import Servers
+from indexes.standing import check_matter
 from ingest.build import Builder, Built
 from ingest.embedding import SharedEmbedder
-from ingest.gates import Gate, catalogue_gate, evaluation_gate
+from ingest.gates import Gate, catalogue_gate, evaluation_gate, weighed_by_questions
 from ingest.notes import Notes
-from ingest.on_servers import check_matter, sweep_servers, sweep_tables
+from ingest.on_servers import sweep_servers, sweep_tables
 from ingest.progress import Progress, Silent, Steps
 from ingest.publish import Publisher
 from ingest.recipe import recipe_of
@@ -47,7 +50,8 @@ from ingest.space import out_of_space_named
 from semantic_layer.descriptors import write_descriptors
 from semantic_layer.errors import CorruptGeneration, EngineUnavailable, OutOfSpace, UnknownName, WellheadError
 from semantic_layer.product import DataProduct
-from semantic_layer.product_folder import EVALS, ProductFolder, contract_fingerprint
+from semantic_layer.product_folder import CONTRACT, EVALS, POLICY, ProductFolder, contract_fingerprint
+from semantic_layer.suite import read_suite
 from semantic_layer.workspace import Workspace
 
 
@@ -113,9 +117,14 @@ class _Run:
     started_at: str = field(default_factory=new_manifest_moment)
     reused: Mapping[str, int] = field(default_factory=dict[str, int])
     manifest: Manifest | None = None
+    collected: Sequence[Surplus] = ()
 
     def __post_init__(self) -> None:
         self.steps = Steps(self.progress)
+        folder = f"{self.workspace.settings.products}/{self.product.name}"
+        for warning in self.workspace.warnings:  # rules that a person may count on and that are not checked
+            if warning.file in (f"{folder}/{CONTRACT}", f"{folder}/{POLICY}"):
+                self.notes.warn(str(warning))
 
     @property
     def product(self) -> DataProduct:
@@ -130,7 +139,8 @@ class _Run:
         library = Library(self.home, self.embedding.open, ledger=self.ledger, servers=self.servers)
         planned = {name: one.product for name, one in self.workspace.products.items()}
         gates = (catalogue_gate(planned), evaluation_gate(live.open), *self.gates)
-        publisher = Publisher(self.product.name, self.folder.policy, library, gates, by=self.by)
+        weigh = weighed_by_questions(live.open)
+        publisher = Publisher(self.product.name, self.folder.policy, library, gates, weigh=weigh, by=self.by)
         try:
             edition = self.publish_newest(publisher)
         finally:
@@ -152,7 +162,8 @@ class _Run:
                 self.manifest = self.build(self.draft(generation, inputs, recipe), sources, publisher)
         fingerprints.remember()
         edition = publisher.publish(self.place(generation), self.manifest)
-        self.sweep(keep=(generation,))
+        self.collect()
+        self.sweep(building=(generation,))
         return edition
 
     def earlier(self) -> Earlier | None:
@@ -182,13 +193,20 @@ class _Run:
             return None
         return manifest
 
-    def sweep(self, keep: Sequence[str] = ()) -> None:
+    def collect(self) -> None:
+        """Remove the generations that retention no longer keeps; what cannot be removed now is only told."""
+        kept = self.workspace.settings.retention
+        if not kept.automatic:
+            return
+        try:
+            self.collected = collect(self.ledger, self.product.name, kept, utc_now())
+        except (OSError, EngineUnavailable) as error:
+            self.notes.warn(f"older generations could not be removed: {error}")
+
+    def sweep(self, building: Sequence[str] = ()) -> None:
         """Drop what earlier runs left on servers."""
         sweep_tables(self.home, self.product.name, self.servers)
-        named = self.servers.settings.elasticsearch
-        if named is not None:
-            editions = self.ledger.editions(named.keep_editions)
-            sweep_servers(self.home, self.product.name, self.servers, editions, keep)
+        sweep_servers(self.ledger, self.product.name, self.servers, building)
 
     def descriptors(self) -> list[Input]:
         """The files that are sealed beside the data; a policy is none of them."""
@@ -211,7 +229,7 @@ class _Run:
             built = self.builder(stage.folder, sources, draft.generation).build()
             computed = self.embedding.computed - known
             self.reused = {**built.reused, "vectors": max(0, built.counts["chunks"] - computed)}
-            candidate = self.filled(draft, built)
+            candidate = self.weighed(self.filled(draft, built), stage.folder, publisher)
             with self.steps.step("judge", "gates"):
                 verdicts = publisher.judge(self.ledger.edition(), stage.folder, candidate)
             gates = (*candidate.gates, *({"gate": "edition", **one.to_json()} for one in verdicts))
@@ -221,6 +239,17 @@ class _Run:
             with contextlib.suppress(EngineUnavailable):
                 self.sweep()
             raise
+
+    def weighed(self, candidate: Manifest, stage: Path, publisher: Publisher) -> Manifest:
+        """The candidate with its own weight of vectors, where its questions are enough to choose one."""
+        evals = self.folder.evals_path
+        if evals is None or not candidate.counts["chunks"]:
+            return candidate
+        questions = len(read_suite(evals, self.product.name).retrieval)
+        if questions < FEWEST_QUESTIONS:
+            return candidate
+        with self.steps.step("weigh", "questions"):
+            return publisher.weighed(self.ledger.edition(), stage, candidate)
 
     def builder(self, stage: Path, sources: Sources, generation: str) -> Builder:
         return Builder(
@@ -290,6 +319,7 @@ class _Run:
             set_aside=manifest.set_aside if manifest else self.notes.left_out,
             warnings=self.notes.warnings,
             failure=failure or {},
+            collected=tuple(one.entry() for one in self.collected),
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from indexes.device import Device
 from indexes.document import Chunk
 from indexes.duck.table_builder import TableBuilder
 from indexes.elastic.index import Site
@@ -13,7 +14,6 @@ from indexes.embedder import OnnxEmbedder
 from indexes.engines import build_text, build_token_vectors, build_vectors
 from indexes.postgres.vectors import VectorSite
 from indexes.rerank import TokenVectorBuilder
-from indexes.vectors_faiss import Device
 from ingest.progress import Advance
 from semantic_layer.engine_settings import EngineSettings
 from semantic_layer.product import DataProduct

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from indexes.vectors_faiss import Device
+from indexes.device import Device
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from ingest.infer.dataset import InferredDataset, counted
+from ingest.infer import dataset as datasets
+from ingest.infer import product as products
+from ingest.infer import workspace as workspaces
 from ingest.infer.example import example_files
 from ingest.infer.names import plain_name
-from ingest.infer.product import InferredProduct
-from ingest.infer.workspace import NewWorkspace, make_workspace
-from semantic_layer.workspace import load_workspace
+from semantic_layer import workspace as loading
 
 _LISTED = 10
 
@@ -46,12 +46,12 @@ def init(ctx: click.Context, folder: Path | None, data: tuple[Path, ...], name: 
     called = name or plain_name(root.name, "workspace")
     example = {} if data else example_files()
     paths = data or (root / "data" / "handbook", root / "data" / "orders.csv")
-    made = make_workspace(root, paths, name=called, example=example)
-    load_workspace(root)
+    made = workspaces.make_workspace(root, paths, name=called, example=example)
+    loading.load_workspace(root)
     click.echo(json.dumps(_report(made), ensure_ascii=False) if as_json else "\n".join(_told(made)))
 
 
-def _report(made: NewWorkspace) -> dict[str, Any]:
+def _report(made: workspaces.NewWorkspace) -> dict[str, Any]:
     return {
         "workspace": str(made.root),
         "files": [path.relative_to(made.root).as_posix() for path in made.files],
@@ -60,7 +60,7 @@ def _report(made: NewWorkspace) -> dict[str, Any]:
     }
 
 
-def _product(product: InferredProduct) -> dict[str, Any]:
+def _product(product: products.InferredProduct) -> dict[str, Any]:
     return {
         "product": product.name,
         "from": str(product.path),
@@ -69,7 +69,7 @@ def _product(product: InferredProduct) -> dict[str, Any]:
     }
 
 
-def _dataset(dataset: InferredDataset) -> dict[str, Any]:
+def _dataset(dataset: datasets.InferredDataset) -> dict[str, Any]:
     return {
         "dataset": dataset.name,
         "kind": dataset.kind,
@@ -82,7 +82,7 @@ def _dataset(dataset: InferredDataset) -> dict[str, Any]:
     }
 
 
-def _told(made: NewWorkspace) -> Iterator[str]:
+def _told(made: workspaces.NewWorkspace) -> Iterator[str]:
     yield f"{made.root}: {len(made.files)} files written"
     for product in made.products:
         yield f"\nproduct {product.name} (from {product.path})"
@@ -96,8 +96,8 @@ def _told(made: NewWorkspace) -> Iterator[str]:
     yield from (f"  {step}" for step in _next_steps(made))
 
 
-def _dataset_lines(dataset: InferredDataset) -> Iterator[str]:
-    parts = [counted(dataset)]
+def _dataset_lines(dataset: datasets.InferredDataset) -> Iterator[str]:
+    parts = [datasets.counted(dataset)]
     parts += [f"key {dataset.key.name}"] if dataset.key else []
     searched = [column.name for column in dataset.columns if column.text]
     parts += [f"searched: {', '.join(searched)}"] if searched else []
@@ -106,7 +106,7 @@ def _dataset_lines(dataset: InferredDataset) -> Iterator[str]:
     yield from (f"    note: {note}" for note in dataset.notes)
 
 
-def _next_steps(made: NewWorkspace) -> list[str]:
+def _next_steps(made: workspaces.NewWorkspace) -> list[str]:
     here = "" if made.root == Path.cwd() else f"--workspace {made.root} "
     counted = next((one for p in made.products for one in p.datasets if one.kind != "document"), None)
     steps = [f"wellhead {here}ingest", f'wellhead {here}search "your question"']

@@ -16,7 +16,6 @@ from evals.commands import evaluate_live, failures
 from evals.live import opened
 from indexes.jobs import LEASE_SECONDS, Claim, JobStore
 from indexes.ledger import Edition
-from indexes.ledgers import open_ledger
 from indexes.release import rollback
 from ingest.products import ingest_all
 from ingest.progress import Advance
@@ -115,11 +114,10 @@ class Worker:
             return promote_judged(library, product, generation, open_live=live.open, by=by, note=note)
 
     def _back(self, arguments: Mapping[str, Any], by: str) -> Edition:
-        door, note = self._door(), str(arguments.get("note", ""))
-        ledger = open_ledger(door.home, door.settings.ledger, door.settings.postgres, self._environment)
-        with contextlib.closing(ledger):
-            products = arguments.get("products") or ()
-            return rollback(ledger, arguments.get("edition"), products=products, by=by, note=note)
+        note, products = str(arguments.get("note", "")), arguments.get("products") or ()
+        with opened(self._door(), self._environment) as (library, _):
+            to, servers = arguments.get("edition"), library.servers
+            return rollback(library.ledger, to, products=products, by=by, note=note, servers=servers)
 
     def _door(self) -> Door:
         return Door(self._root, self._environment)

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal, TypeVar, get_args
 
 from semantic_layer.catalog_index import LexicalIndex, Weighted
-from semantic_layer.errors import InvalidArgument, Problem, UnknownName
+from semantic_layer.errors import InvalidArgument, Problem, UnknownName, close_names
 from semantic_layer.metric import Metric, SavedQuery, SemanticModel
 from semantic_layer.policy import Grant
 from semantic_layer.product import DataProduct, Dataset
@@ -152,7 +152,15 @@ class Catalog:
         by_ref = [item for item in items if item.ref == asked]
         found = by_ref or [item for item in items if asked in (item.name, _qualified(item))]
         first = [item for item in found if item.kind == found[0].kind]
-        return self._only(first, asked, "name", [item.name for item in items if item.kind != "column"])
+        known = [item.name for item in items if item.kind != "column"]
+        hint = "`discover` lists what there is."
+        if not found and "://" in asked:
+            # a reference as a whole is near to every other one: its last part is compared, with its own kind's
+            alike = [one.name for one in items if _shape(one.ref) == _shape(asked)]
+            if near := close_names(asked.rpartition("/")[2], alike, 1):
+                hint = f"Did you mean {near[0]!r}? {hint}"
+            known = []
+        return self._only(first, asked, "name", known, hint=hint)
 
     def problems(self) -> list[Problem]:
         """What does not hold in the whole catalogue: names that lead to nothing, metrics that share a name."""
@@ -173,9 +181,11 @@ class Catalog:
         item = self._only(found, asked, "saved query" if kind == "query" else kind, self.names(kind, visible))
         return self.entries[item.product], item.name
 
-    def _only(self, found: list[CatalogItem], asked: str, kind: str, known: Iterable[str]) -> CatalogItem:
+    def _only(
+        self, found: list[CatalogItem], asked: str, kind: str, known: Iterable[str], *, hint: str = ""
+    ) -> CatalogItem:
         if not found:
-            raise UnknownName(kind, asked, known)
+            raise UnknownName(kind, asked, known, hint=hint)
         if len(found) > 1:
             choices = ", ".join(sorted(_qualified(item) for item in found))
             raise InvalidArgument(f"{kind} {asked!r} is in several products.", hint=f"Say which: {choices}.")
@@ -186,6 +196,12 @@ def _there(found: _Found | None, kind: str, asked: str) -> _Found:
     if found is None:
         raise UnknownName(kind, asked)
     return found
+
+
+def _shape(ref: str) -> tuple[str, int]:
+    """A reference's scheme and depth, which tell what kind of thing it names."""
+    scheme, _, path = ref.partition("://")
+    return scheme, path.count("/")
 
 
 def _qualified(item: CatalogItem) -> str:

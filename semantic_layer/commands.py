@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
+from semantic_layer import product_folder
+from semantic_layer import workspace as workspaces
 from semantic_layer.door import Door
 from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
-from semantic_layer.product_folder import ProductFolder
 from semantic_layer.settings import FILE
-from semantic_layer.workspace import Workspace, load_workspace
 
 
 @click.command()
@@ -33,7 +33,7 @@ def validate(ctx: click.Context, path: Path | None, as_json: bool) -> None:
     if not (root / FILE).is_file():
         raise InvalidArgument(f"no {FILE} in {root}.", hint="Name a workspace, or run `wellhead init`.")
     try:
-        workspace = load_workspace(root) if path is not None else _load(_door(ctx))
+        workspace = workspaces.load_workspace(root) if path is not None else _load(_door(ctx))
     except InvalidWorkspace as invalid:
         _print_mistakes(root, invalid.problems, as_json)
         ctx.exit(InvalidWorkspace.exit_code)
@@ -44,18 +44,18 @@ def _door(ctx: click.Context) -> Door:
     return ctx.find_object(Door) or Door(None, {})
 
 
-def _load(door: Door) -> Workspace:
+def _load(door: Door) -> workspaces.Workspace:
     """The door's workspace; mistakes of its environment come together with those of its files."""
     try:
         settings = door.settings
     except InvalidWorkspace as invalid:
         problems = list(invalid.problems)
         try:
-            load_workspace(door.root)
+            workspaces.load_workspace(door.root)
         except InvalidWorkspace as more:
             problems.extend(more.problems)
         raise InvalidWorkspace(problems, root=door.root) from invalid
-    return load_workspace(door.root, settings=settings)
+    return workspaces.load_workspace(door.root, settings=settings)
 
 
 def _print_mistakes(root: Path, problems: tuple[Problem, ...], as_json: bool) -> None:
@@ -65,10 +65,14 @@ def _print_mistakes(root: Path, problems: tuple[Problem, ...], as_json: bool) ->
         return
     for problem in problems:
         click.echo(_line(problem, "red"))
-    click.echo(f"{len(problems)} mistake{'s' if len(problems) != 1 else ''} in {root}", err=True)
+    click.echo(f"{_counted(len(problems), 'mistakes')} in {root}", err=True)
 
 
-def _print_workspace(workspace: Workspace, as_json: bool) -> None:
+def _counted(count: int, plural: str) -> str:
+    return f"{count} {plural.removesuffix('s') if count == 1 else plural}"
+
+
+def _print_workspace(workspace: workspaces.Workspace, as_json: bool) -> None:
     products = [_product(folder) for folder in workspace.products.values()]
     if as_json:
         form = {
@@ -84,12 +88,12 @@ def _print_workspace(workspace: Workspace, as_json: bool) -> None:
     for warning in workspace.warnings:
         click.echo(_line(warning, "yellow"))
     for product in products:
-        counts = ", ".join(f"{product[name]} {name}" for name in ("datasets", "columns", "metrics", "rules"))
+        counts = ", ".join(_counted(product[name], name) for name in ("datasets", "columns", "metrics", "rules"))
         click.echo(f"{product['name']}: {counts}")
-    click.echo(f"{workspace.settings.name}: no mistakes, {len(workspace.warnings)} warnings")
+    click.echo(f"{workspace.settings.name}: no mistakes, {_counted(len(workspace.warnings), 'warnings')}")
 
 
-def _product(folder: ProductFolder) -> dict[str, Any]:
+def _product(folder: product_folder.ProductFolder) -> dict[str, Any]:
     return {
         "name": folder.product.name,
         "datasets": len(folder.product.datasets),

@@ -43,17 +43,21 @@ def read_contract(node: Node, *, name: str, folder: Path | str, findings: Findin
     """The product that a contract declares, under its folder's name.
 
     Every mistake is added to `findings`; what could be read is returned even so, to let the other files of the
-    product be held against it. A contract of an unsupported version is read no further than its version.
+    product be held against it. A contract of an unsupported version is read no further than its version, and one that
+    is no mapping not at all.
     """
+    unread = DataProduct(name, version="", contract_id="", status="", contract_version="", folder=str(folder))
+    if node.mapping is None:
+        said = node.problem("a contract must be a mapping.", "Start with apiVersion, kind and id.")
+        findings.problems.append(said)
+        return unread
     stated = node.at("apiVersion")
     if stated is not node and stated.value not in SUPPORTED:
         near = ", ".join(SUPPORTED)
         findings.problems.append(
             stated.problem(f"apiVersion {stated.value!r} is not supported.", f"Use one of {near}.")
         )
-        return DataProduct(
-            name=name, version="", contract_id="", status="", contract_version="", folder=str(folder)
-        )
+        return unread
     stated = frozenset(node.mapping or ())
     contract, node = conform(node, findings.problems)
     reader = _Reader(contract, node, findings, stated)

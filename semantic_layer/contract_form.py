@@ -31,9 +31,6 @@ def conform(node: Node, problems: list[Problem]) -> tuple[OpenDataContractStanda
     Deviations are added to `problems`; the values that deviate are left out of both, so that reading can go on and
     find the rest. A list in the model and its nodes keep the same order and length.
     """
-    if node.mapping is None:
-        problems.append(node.problem("a contract must be a mapping.", "Start with apiVersion, kind and id."))
-        node = replace(node, value={})
     unknown = list(_unknown(node, OpenDataContractStandard, "the contract", ()))
     problems.extend(problem for _, problem in unknown)
     node = _without(node, [path for path, _ in unknown])

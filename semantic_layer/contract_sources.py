@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from semantic_layer.product import ColumnType, Dataset, Server
+from semantic_layer.errors import Problem, close_names
+from semantic_layer.product import SERVER_TYPES, ColumnType, Dataset, Server
 from semantic_layer.section import Section, unknown_name
 
 _KEYS = frozenset({ColumnType.STRING, ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DATE})
@@ -12,8 +13,13 @@ _CURSORS = _KEYS | {ColumnType.TIMESTAMP}
 
 
 def check_source(dataset: Dataset, servers: Sequence[Server], hints: Section) -> None:
-    """Note what is wrong with the dataset's `query` and `cursor`; nothing where it has neither."""
+    """Note a server that no ingest reads, and what is wrong with the dataset's `query` and `cursor`."""
     server = next((one for one in servers if one.name == dataset.server), None)
+    if server is not None and server.type and server.type not in SERVER_TYPES:
+        message = f"dataset {dataset.name!r} lies at a server of type {server.type!r}, which nothing here reads."
+        near = "".join(f"Did you mean {one!r}? " for one in close_names(server.type, SERVER_TYPES)[:1])
+        suggestion = f"{near}Use one of {', '.join(SERVER_TYPES)}."
+        hints.problems.append(Problem(hints.node.file, server.line, message, suggestion))
     for key in ("query", "cursor"):
         if getattr(dataset, key) and server is not None and server.type != "postgres":
             hints.wrong(

@@ -27,7 +27,8 @@ class WellheadError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}" + (f" {self.hint}" if self.hint else "")
+        apart = "\n" if "\n" in self.message else " "
+        return f"{self.code}: {self.message}" + (f"{apart}{self.hint}" if self.hint else "")
 
 
 class InvalidArgument(WellheadError):

@@ -1,31 +1,26 @@
-"""`wellhead import` and `wellhead export`: semantic files of other tools into ours and back, no loss unsaid."""
+"""Semantic files of other tools into ours and back, no loss unsaid."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import click
-
-from semantic_layer.door import Door
 from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
 from semantic_layer.findings import Findings
 from semantic_layer.metric import SemanticModel
 from semantic_layer.product import DataProduct
-from semantic_layer.product_folder import MANIFEST, SEMANTICS, ProductFolder
+from semantic_layer.product_folder import MANIFEST
 from semantic_layer.semantics import form_of_files, read_semantics
 from semantic_layer.semantics.dbt_writer import write_dbt
 from semantic_layer.semantics.kept import kept_keys
-from semantic_layer.semantics.ossie_writer import Written, write_ossie
+from semantic_layer.semantics.ossie_writer import write_ossie
 from semantic_layer.semantics.unread import unread_keys
-from semantic_layer.workspace import load_workspace
 from semantic_layer.yaml_file import read_yaml
 from semantic_layer.yaml_text import yaml_text
 
-STDOUT = "-"
+SemanticForm = Literal["ossie", "dbt"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,22 @@ class Imported:
     lost: tuple[Problem, ...]
 
     @property
+    def kept(self) -> Mapping[str, int]:
+        """Keys that are kept for others and not used here, with how often they occur."""
+        return kept_keys(self.model)
+
+    @property
     def refused(self) -> tuple[str, ...]:
         """The metrics that are carried and cannot be computed here, with the reason."""
         return tuple(f"{one.name} {one.unsupported}" for one in self.model.metrics if one.unsupported)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A product's semantics as text in another form and, each in a sentence, what it does not carry."""
+
+    text: str
+    lost: tuple[str, ...]
 
 
 def import_files(paths: Sequence[Path], product: DataProduct) -> Imported:
@@ -74,160 +82,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-@click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--product", help="The product it is for; by default the one whose contract has the tables.")
-@click.option(
-    "--into", metavar="FILE", help="Where to write it, - for standard output; by default the product's own."
-)
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def import_semantics(
-    ctx: click.Context, files: tuple[Path, ...], product: str | None, into: str | None, force: bool, as_json: bool
-) -> None:
-    """Write semantic FILES of another tool as semantics.yaml, and say what could not be carried.
-
-    Read are dbt (manifest, semantic_models:, model-embedded; files or a folder), Apache Ossie, a Snowflake semantic
-    view and a Databricks metric view. Outside a workspace, names of columns are not checked. Ends with exit code 3
-    where FILES hold a mistake.
-
-    \b
-    Examples:
-      wellhead import target/semantic_manifest.json --product orders
-      wellhead import metric_view.yaml --into - --json
-    """
-    folder = _folder(ctx, files, product, into)
-    imported = import_files(files, folder.product if folder else DataProduct(_stem(files), "", "", "", ""))
-    target = Path(into) if into else Path(folder.product.folder if folder else ".") / SEMANTICS[0]
-    if into != STDOUT:
-        if target.exists() and not force:
-            raise InvalidArgument(
-                f"{target} is there already.", hint="Pass --force to replace it, or --into FILE."
-            )
-        target.write_text(imported.text, encoding="utf-8")
-    _tell_import(imported, "" if into == STDOUT else str(target), folder, as_json)
-
-
-def _folder(
-    ctx: click.Context, files: Sequence[Path], product: str | None, into: str | None
-) -> ProductFolder | None:
-    """The product's folder that the files are for; None outside a workspace, or where none has the tables and the
-    result goes elsewhere."""
-    try:
-        products = load_workspace((ctx.find_object(Door) or Door(None, {})).root).products
-    except InvalidArgument:
-        if product or ctx.find_root().params.get("workspace"):
-            raise
-        return None
-    if product:
-        if product not in products:
-            raise InvalidArgument(
-                f"no product {product!r}.", hint="There are: " + ", ".join(sorted(products)) + "."
-            )
-        return products[product]
-    wanted = {one.table.casefold() for one in import_files(files, DataProduct("", "", "", "", "")).model.datasets}
-    fitting = [one for one in products.values() if wanted <= _tables(one.product)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if into:
-        return None
-    said = "several products have" if fitting else "no product has"
-    raise InvalidArgument(
-        f"{said} the tables {', '.join(sorted(wanted))}.",
-        hint="Say which with --product, or write it without a contract with --into FILE.",
+def export_model(model: SemanticModel, product: DataProduct, form: SemanticForm) -> Exported:
+    """The product's semantics in another form."""
+    written = write_ossie(model, product) if form == "ossie" else write_dbt(model, product)
+    return Exported(
+        yaml_text(written.document, heading=f"Exported from the product {product.name}."), written.lost
     )
-
-
-def _tables(product: DataProduct) -> set[str]:
-    return {name.casefold() for one in product.datasets for name in (one.name, one.physical_name) if name}
-
-
-def _stem(files: Sequence[Path]) -> str:
-    return "".join(char if char.isalnum() else "_" for char in files[0].stem) or "model"
-
-
-def _tell_import(imported: Imported, target: str, folder: ProductFolder | None, as_json: bool) -> None:
-    model = imported.model
-    if as_json:
-        form = {
-            "form": imported.form,
-            "product": folder.product.name if folder else "",
-            "into": target,
-            "datasets": len(model.datasets),
-            "metrics": len(model.metrics),
-            "not_carried": [_problem(one) for one in imported.lost],
-            "refused": list(imported.refused),
-            "kept": kept_keys(model),
-            **({} if target else {"text": imported.text}),
-        }
-        click.echo(json.dumps(form, ensure_ascii=False))
-        return
-    if not target:
-        click.echo(imported.text, nl=False)
-    counted = f"{len(model.datasets)} datasets and {len(model.metrics)} metrics from {imported.form}"
-    click.echo(f"{counted}{f', written to {target}' if target else ''}", err=not target)
-    if folder is None:
-        click.echo("No contract is at hand: names of columns are not checked.", err=True)
-    for problem in imported.lost:
-        click.echo(f"not carried: {str(problem).replace(' not carried:', '')}", err=True)
-    kept = ", ".join(f"{key} ({count})" for key, count in kept_keys(model).items())
-    if kept:
-        click.echo(f"kept for others, and not used here: {kept}", err=True)
-    for one in imported.refused:
-        click.echo(f"carried, and refused when asked for: {one}", err=True)
-    if not imported.lost:
-        click.echo("Everything was carried.", err=True)
-
-
-def _problem(problem: Problem) -> Mapping[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "message": problem.message,
-        "suggestion": problem.suggestion,
-    }
-
-
-@click.command("export")
-@click.argument("product")
-@click.option("--to", "form", type=click.Choice(["ossie", "dbt"]), required=True, help="The form to write.")
-@click.option("--into", metavar="FILE", help="Where to write it; by default standard output.")
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def export_semantics(door: Door, product: str, form: str, into: str | None, force: bool, as_json: bool) -> None:
-    """Write a PRODUCT's semantics as Apache Ossie or dbt YAML, and say what that form cannot carry.
-
-    Ossie carries everything, with extensions of the vendor WELLHEAD where it has no words. dbt's YAML is the
-    `semantic_models:` form, which dbt 1.6 and later read.
-
-    \b
-    Examples:
-      wellhead export orders --to ossie --into orders.ossie.yaml
-      wellhead export orders --to dbt --json
-    """
-    products = load_workspace(door.root, settings=door.settings).products
-    found = products.get(product)
-    if found is None or found.semantics is None:
-        having = ", ".join(sorted(name for name, one in products.items() if one.semantics))
-        raise InvalidArgument(f"no product {product!r} with semantics.", hint=f"There are: {having or 'none'}.")
-    write = write_ossie if form == "ossie" else write_dbt
-    _tell_export(write(found.semantics, found.product), product, form, into, force, as_json)
-
-
-def _tell_export(written: Written, product: str, form: str, into: str | None, force: bool, as_json: bool) -> None:
-    text = yaml_text(written.document, heading=f"Exported from the product {product}.")
-    if into:
-        if Path(into).exists() and not force:
-            raise InvalidArgument(f"{into} is there already.", hint="Pass --force to replace it.")
-        Path(into).write_text(text, encoding="utf-8")
-    if as_json:
-        where: dict[str, Any] = {"into": into} if into else {"text": text}
-        click.echo(
-            json.dumps({"product": product, "to": form, **where, "not_carried": written.lost}, ensure_ascii=False)
-        )
-        return
-    click.echo(f"written to {into}" if into else text, nl=bool(into))
-    for one in written.lost:
-        click.echo(f"not carried: {one}", err=True)

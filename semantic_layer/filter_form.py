@@ -30,6 +30,7 @@ from semantic_layer.predicate import (
 )
 
 OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "between", "is_null", "contains")
+_FORM = 'Write {"field": "region", "op": "eq", "value": "EU"}, or all, any, not over such.'
 MAX_DEPTH = 16
 MAX_LEAVES = 200
 MAX_VALUES = 1_000
@@ -76,7 +77,7 @@ class _Parser:
     def _only(self, form: Mapping[str, Any], allowed: set[str]) -> None:
         for key in form:
             if key not in allowed:
-                raise UnknownName("filter key", str(key), allowed)
+                raise UnknownName("filter key", str(key), allowed, hint=_FORM)
 
     def leaf(self, form: Mapping[str, Any]) -> Predicate:
         self._only(form, {"field", "op", "value"})

@@ -13,6 +13,8 @@ from semantic_layer.section import Section
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures that may be allowed: asymmetric ones only, so that a public key is never taken for a secret."""
 SCOPES = ("read", "sql", "operate", "request")
+TOKEN_HOURS = 8
+"""How long a development token holds where nothing else is said."""
 """What a token may open: the tools that read, `query_sql`, the operators' tools, `request_access`."""
 IDENTITY_KEYS = ("issuers", "development")
 _LOCAL = ("localhost", "127.0.0.1", "::1")

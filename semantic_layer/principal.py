@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from semantic_layer.errors import Refused
 
@@ -49,6 +50,12 @@ class Principal:
                 hint="Name a purpose that you were granted: " + (", ".join(sorted(self.purposes)) or "none") + ".",
             )
         return replace(self, purposes=frozenset({purpose}))
+
+    @cached_property
+    def key(self) -> tuple[object, ...]:
+        """Everything about the caller that can change what it is shown, to look up by."""
+        attributes = tuple(sorted((name, repr(value)) for name, value in self.attributes.items()))
+        return (self.subject, self.client, self.tenant, self.roles, self.scopes, self.purposes, attributes)
 
     @property
     def anonymous(self) -> bool:

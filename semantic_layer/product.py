@@ -191,6 +191,10 @@ class Server:
     line: int = 0
 
 
+SERVER_TYPES = ("local", "postgres", "redis", "mongodb", "elasticsearch")
+"""The types of servers that an ingest reads; a contract may name others for other readers."""
+
+
 @dataclass(frozen=True)
 class ServiceLevel:
     """One ODCS SLA property, e.g. latency 1 d on element `orders.ordered_at`."""

@@ -64,7 +64,8 @@ class ProductFolder:
 def read_product_folder(
     folder: Path, *, name: str, shown_as: str, findings: Findings, with_policy: bool = True
 ) -> ProductFolder | None:
-    """Everything one product's folder says; mistakes are added to `findings`. None without a readable contract.
+    """Everything one product's folder says; mistakes are added to `findings`. None without a readable contract, and
+    nothing but the contract where that declares no dataset.
 
     `shown_as` is how problems name the folder.
     """
@@ -74,6 +75,8 @@ def read_product_folder(
     if contract is None:
         return None
     product = read_contract(contract, name=name, folder=folder, findings=findings)
+    if not product.datasets:  # a mistake that was noted: all else would only be said to name what is not there
+        return ProductFolder(product, None, None, None, {CONTRACT: folder / CONTRACT}, "")
     envelope = reader.node(ENVELOPE) if (folder / ENVELOPE).is_file() else None
     if envelope is not None:
         product = read_envelope(envelope, product=product, findings=findings)

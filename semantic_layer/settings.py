@@ -14,6 +14,7 @@ from semantic_layer.errors import Problem
 from semantic_layer.identity_settings import IDENTITY_KEYS, IdentitySettings, read_identity
 from semantic_layer.limit_settings import LIMITS_KEYS, LimitSettings, read_limits
 from semantic_layer.principal import PUBLIC, RESERVED_ATTRIBUTES, AttributeValue, Principal
+from semantic_layer.retention_settings import RETENTION_KEYS, RetentionSettings, read_retention
 from semantic_layer.section import Section
 from semantic_layer.yaml_file import Node
 
@@ -28,6 +29,7 @@ _IDENTITY = IdentitySettings()
 _ENGINES = EngineSettings()
 _LIMITS = LimitSettings()
 _AUDIT = AuditSettings()
+_RETENTION = RetentionSettings()
 _CLI = Principal("cli", frozenset({PUBLIC}), scopes=frozenset({READ}))
 _STDIO = Principal("stdio", frozenset({PUBLIC}), scopes=frozenset({READ}))
 
@@ -94,6 +96,7 @@ class WorkspaceSettings:
     identity: IdentitySettings = _IDENTITY
     limits: LimitSettings = _LIMITS
     audit: AuditSettings = _AUDIT
+    retention: RetentionSettings = _RETENTION
     cli: Principal = _CLI
     stdio: Principal = _STDIO
 
@@ -116,6 +119,7 @@ _KEYS = (
     "identity",
     "limits",
     "audit",
+    "retention",
 )
 _SERVER = (
     "host",
@@ -168,6 +172,7 @@ def read_settings(node: Node, problems: list[Problem]) -> WorkspaceSettings:
         identity=read_identity(top.section("identity", IDENTITY_KEYS)),
         limits=read_limits(top.section("limits", LIMITS_KEYS)),
         audit=read_audit(top.section("audit", AUDIT_KEYS)),
+        retention=read_retention(top.section("retention", RETENTION_KEYS)),
         cli=_door(top, "cli"),
         stdio=_door(top, "stdio"),
     )

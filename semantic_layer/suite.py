@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,9 +11,9 @@ from semantic_layer.errors import InvalidArgument, InvalidWorkspace, Problem
 from semantic_layer.filter_form import parse_filter
 from semantic_layer.plan.query import MetricQuery
 from semantic_layer.principal import Principal
-from semantic_layer.section import Section
+from semantic_layer.section import Section, unknown_name
 from semantic_layer.settings import read_principal
-from semantic_layer.yaml_file import read_yaml
+from semantic_layer.yaml_file import Node, read_yaml
 
 MEASURES = ("ndcg_at_10", "recall_at_10", "mrr")
 ASKS = ("search", "query_metrics", "lookup")
@@ -39,6 +39,7 @@ class MetricCase:
     query: Mapping[str, Any]
     expect: tuple[Mapping[str, Any], ...]
     tolerance: float
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,22 @@ def read_suite(path: Path, product: str, *, shown_as: str = "") -> Suite:
     return suite
 
 
-def suite_problems(path: Path, product: str, *, shown_as: str = "") -> tuple[Problem, ...]:
-    """The mistakes in an evals.yaml, for validating a workspace."""
+def suite_problems(
+    path: Path, product: str, *, metrics: Collection[str] | None, shown_as: str = ""
+) -> tuple[Problem, ...]:
+    """The mistakes in an evals.yaml, for validating a workspace whose `metrics` are these (None: not known)."""
     try:
-        read_suite(path, product, shown_as=shown_as)
+        suite = read_suite(path, product, shown_as=shown_as)
     except InvalidWorkspace as found:
         return found.problems
-    return ()
+    if metrics is None:
+        return ()
+    return tuple(
+        unknown_name(Node(shown_as or str(path), case.line, None), "metric", name, metrics)
+        for case in suite.metrics
+        for name in case.query.get("metrics") or ()
+        if name not in metrics
+    )
 
 
 class _Reader:
@@ -153,6 +163,7 @@ class _Reader:
             cast("Mapping[str, Any]", query.plain()) if query and query.mapping is not None else {},
             rows,
             section.number("tolerance", 1e-6) or 0.0,
+            section.node.line,
         )
 
     def formed(self, section: Section, key: str, parse: Callable[[Any], object], form: Any) -> None:

@@ -83,7 +83,7 @@ def _products(root: Path, settings: WorkspaceSettings, findings: Findings) -> di
         product = read_product_folder(folder, name=folder.name, shown_as=shown, findings=findings)
         if product is not None:
             found[folder.name] = product
-            _check_evals(product, shown, findings)
+    _check_evals(found, settings, findings)
     _check_together(found, settings, findings)
     return found
 
@@ -99,10 +99,15 @@ def _check_policy_cases(
                 findings.problems.append(Problem(shown, case.line, said, "Mend the rules or the case."))
 
 
-def _check_evals(product: ProductFolder, shown: str, findings: Findings) -> None:
-    path = product.evals_path
-    if path is not None:
-        findings.problems.extend(suite_problems(path, product.product.name, shown_as=f"{shown}/{EVALS}"))
+def _check_evals(found: Mapping[str, ProductFolder], settings: WorkspaceSettings, findings: Findings) -> None:
+    """Each suite's form, and its metrics' names: those of all products, unless some could not be read."""
+    models = {name: folder.semantics for name, folder in found.items() if folder.semantics is not None}
+    named = [(product, metric.name) for product, model in models.items() for metric in model.metrics]
+    metrics = None if findings.problems else {*(name for _, name in named), *map(".".join, named)}
+    for name, folder in found.items():
+        if folder.evals_path is not None:
+            shown = f"{settings.products}/{name}/{EVALS}"
+            findings.problems.extend(suite_problems(folder.evals_path, name, metrics=metrics, shown_as=shown))
 
 
 def _check_together(found: Mapping[str, ProductFolder], settings: WorkspaceSettings, findings: Findings) -> None:

@@ -1,4 +1,7 @@
-"""Real Elasticsearch nodes for tests, put together once a machine by tests/elasticsearch/start.sh."""
+"""Real Elasticsearch nodes for tests, put together once a machine by tests/elasticsearch/start.sh.
+
+`ES_VERSION=9.5.3 JAVA_HOME=<a JDK 21 or newer> pytest -m elasticsearch` runs all of them on another version.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def assembled(cache: Path) -> Path:
     if absent:
         raise NodeMissing(f"{', '.join(absent)} not installed")
     sources = sorted(path for path in RECIPE.rglob("*") if path.is_file())
-    recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    version = os.environ.get("ES_VERSION", "").encode()
+    recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + version).hexdigest()[:12]
     folder = cache / recipe
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:

@@ -28,7 +28,7 @@ class PostgresNode:
 
     def __init__(self, folder: Path) -> None:
         self._server = get_server(folder)
-        self._folder = folder
+        self.folder = folder
         self.dsn = str(self._server.get_uri())
         with connect(self.dsn) as owner:
             owner.execute(f"CREATE ROLE {LOCKED} LOGIN PASSWORD '{PASSWORD}'")  # pyright: ignore
@@ -38,11 +38,11 @@ class PostgresNode:
 
     def dsn_of(self, role: str, password: str) -> str:
         """The DSN of a role that needs a password."""
-        return f"host='{self._folder}' dbname=postgres user={role} password='{password}'"
+        return f"host='{self.folder}' dbname=postgres user={role} password='{password}'"
 
     def start(self) -> None:
         """Start it again on the same socket."""
-        self._control("start", "-o", f'-h "" -k {self._folder}', "-l", str(self._folder / "log"))
+        self._control("start", "-o", f'-h "" -k {self.folder}', "-l", str(self.folder / "log"))
 
     def stop(self) -> None:
         """Stop it at once, whoever is connected."""
@@ -65,7 +65,7 @@ class PostgresNode:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """A block during which its processes stand still: connections stay open and nothing answers."""
-        master = psutil.Process(int((self._folder / "postmaster.pid").read_text().split()[0]))
+        master = psutil.Process(int((self.folder / "postmaster.pid").read_text().split()[0]))
         held = [master, *master.children(recursive=True)]
         for process in held:
             process.send_signal(signal.SIGSTOP)
@@ -84,7 +84,7 @@ class PostgresNode:
             str(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "pg_ctl"),
             "-w",
             "-D",
-            str(self._folder),
+            str(self.folder),
             *arguments,
         ]
         user = "pgserver" if os.geteuid() == 0 else None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from indexes.cancellation import current_cancellation, require_wanted
 from indexes.elastic.breaker import Breaker
 from semantic_layer.engine_settings import ElasticsearchSettings
 from semantic_layer.environment import filled
@@ -28,8 +32,10 @@ BULK_DOCUMENTS = 1_000
 _TRIES = 6
 _TRIES_UNREACHED = 3
 _FIRST_WAIT = 0.05
-_TIMEOUTS_KEPT = 8
-"""Making a client with another timeout costs half a millisecond; few timeouts are asked for again and again."""
+_CLIENTS_KEPT = 64
+"""Making a client with another timeout or mark costs half a millisecond; the same are asked for again and again."""
+CANCEL_SECONDS = 2.0
+_JSON = {"accept": "application/json"}
 _OVERLOADED = (429, 502, 503, 504)
 
 
@@ -58,7 +64,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._client: Elasticsearch | None = None
         self._checked = False
-        self._timed: dict[float, Elasticsearch] = {}
+        self._timed: dict[tuple[float, str], Elasticsearch] = {}
         self._looking = threading.Lock()
         self._looked, self._seen = -LOOK_EVERY_SECONDS, True
 
@@ -73,20 +79,23 @@ class Cluster:
 
         Raises EngineUnavailable naming the cluster and the reason, CorruptGeneration for an index that is gone;
         within `seconds` (the settings' timeout by default). After several failures in a row it raises at once,
-        until the cluster answers again.
+        until the cluster answers again. Raises Cancelled where the call that asks was cancelled; its search is ended.
         """
+        require_wanted(self.name)
         if not self.breaker.admit():
             raise EngineUnavailable(
                 f"{self.name} did not answer the last questions and is given a moment.",
                 hint="Try again in some seconds; `wellhead doctor` checks it.",
             )
         try:
-            answer = self._tried(call, seconds or self.settings.timeout_seconds)
+            with current_cancellation().over(partial(self._end, _mark())):
+                answer = self._tried(call, seconds or self.settings.timeout_seconds)
         except _Failed as failure:
             if failure.answered and not failure.passing:
                 self.breaker.succeeded()
             else:
                 self.breaker.failed()
+            require_wanted(self.name)
             raise failure.error from failure.__cause__
         except BaseException:
             self.breaker.failed()  # a probe that ended some other way must not leave the breaker waiting for it
@@ -150,6 +159,20 @@ class Cluster:
                 self._client, self._checked = None, False
                 self._timed.clear()
 
+    def _end(self, mark: str) -> None:
+        """End the searches that bear this mark, as far as the server lets this user: they are of one cancelled call."""
+        from elasticsearch import ApiError, TransportError
+
+        client = self._client
+        if client is None:
+            return
+        asking = client.options(request_timeout=CANCEL_SECONDS)
+        with contextlib.suppress(ApiError, TransportError, OSError):
+            for node in searches(asking):
+                for number, task in node["tasks"].items():
+                    if task.get("headers", {}).get("X-Opaque-Id") == mark:
+                        asking.perform_request("POST", f"/_tasks/{number}/_cancel", headers=_JSON)
+
     def _tried(self, call: Callable[[Elasticsearch], T], seconds: float) -> T:
         end = time.monotonic() + seconds
         wait = _FIRST_WAIT
@@ -158,7 +181,8 @@ class Cluster:
                 return self._named(call, seconds if attempt == 1 else max(0.05, end - time.monotonic()))
             except _Failed as failure:
                 tries = _TRIES if failure.answered else max(_TRIES_UNREACHED, len(self.settings.url) + 1)
-                if not failure.passing or attempt >= tries or time.monotonic() + wait >= end:
+                over = attempt >= tries or time.monotonic() + wait >= end
+                if over or not failure.passing or current_cancellation().cancelled:
                     raise
             time.sleep(wait * random.uniform(0.8, 1.2))
             wait *= 2
@@ -190,14 +214,15 @@ class Cluster:
             raise _Failed(EngineUnavailable(said, hint=hint), passing=True, answered=False) from error
 
     def _connected(self, seconds: float) -> Elasticsearch:
-        """The client with this timeout; of a server whose version was looked at."""
+        """The client with this timeout, marked as this thread's; of a server whose version was looked at."""
+        kind = (seconds, _mark())
         with self._lock:
             client = self._client = self._client or self._made()
-            timed = self._timed.get(seconds)
+            timed = self._timed.get(kind)
             if timed is None:
-                timed = client.options(request_timeout=seconds)
-                if len(self._timed) < _TIMEOUTS_KEPT:
-                    self._timed[seconds] = timed
+                timed = client.options(request_timeout=seconds, opaque_id=kind[1])
+                if len(self._timed) < _CLIENTS_KEPT:
+                    self._timed[kind] = timed
         if not self._checked:
             self._known_version(timed.info().body)
             self._checked = True
@@ -259,6 +284,17 @@ class Cluster:
         full = "watermark" in reason
         hint = "Its disk is full: free some space." if full else "Its own log says more; nothing was published."
         return _Failed(EngineUnavailable(said, hint=hint))
+
+
+def searches(client: Elasticsearch) -> list[Mapping[str, Any]]:
+    """The nodes that search at the moment, each with its tasks. The client calls its own method for this a preview."""
+    found: Any = client.perform_request("GET", "/_tasks?actions=indices:data/read/search", headers=_JSON).body
+    return list(found.get("nodes", {}).values())
+
+
+def _mark() -> str:
+    """What this thread's requests bear, so that those of one call are known: a thread works for one at a time."""
+    return f"wellhead-{os.getpid()}-{threading.get_ident()}"
 
 
 def _told(error: Any) -> tuple[str, str]:

@@ -19,6 +19,9 @@ from semantic_layer.product import DataProduct
 Kind = Literal["text", "vectors"]
 
 MORE_FIELDS = 64
+_PLACED = "5s"
+"""A new, empty index has its place at once, unless there is none."""
+
 _AGAIN = "Run `wellhead ingest`: it builds the index again."
 
 
@@ -37,6 +40,43 @@ def index_name(cluster: Cluster, product: str, generation: str, kind: Kind) -> s
     """The name that a generation's index is asked by: an alias, so that building it again disturbs nobody."""
     name = f"{cluster.settings.prefix}-{product.lower()}-{generation}"
     return name if kind == "text" else f"{name}-vectors"
+
+
+def create_index(cluster: Cluster, name: str, settings: Mapping[str, Any], mappings: Mapping[str, Any]) -> None:
+    """Create an index and see it placed on a node.
+
+    Raises EngineUnavailable where no node takes it, as where their disks are full, with the cluster's own reason.
+    """
+    made: Mapping[str, Any] = cluster.ask(
+        lambda es: es.indices.create(index=name, settings=settings, mappings=mappings, timeout=_PLACED).body,
+        seconds=BULK_SECONDS,
+    )
+    if made["shards_acknowledged"]:
+        return
+    refused = _refusal(cluster, name)
+    placed = not refused and not cluster.ask(
+        lambda es: es.cluster.health(index=name, wait_for_status="yellow", timeout=f"{BULK_SECONDS:.0f}s").body,
+        seconds=BULK_SECONDS + 5,
+    ).get("timed_out")
+    if not placed:
+        raise EngineUnavailable(
+            f"{cluster.name} has no place for a new index: {refused or 'it did not say why'}.",
+            hint="Free space on its disks, or add a node; `wellhead doctor` shows both.",
+        )
+
+
+def _refusal(cluster: Cluster, name: str) -> str:
+    """Why no node takes the index's first shard; empty where one only takes its time."""
+    told: Any = cluster.ask(lambda es: es.cluster.allocation_explain(index=name, shard=0, primary=True).body)
+    if told.get("can_allocate") != "no":
+        return ""
+    reasons = [
+        str(decider.get("explanation", ""))
+        for node in told.get("node_allocation_decisions", ())
+        for decider in node.get("deciders", ())
+        if decider.get("decision") == "NO"
+    ]
+    return (reasons or [str(told.get("allocate_explanation", ""))])[0].rstrip(".")[:300]
 
 
 @dataclass
@@ -75,10 +115,7 @@ class IndexBuilder:
             "_source": {"excludes": list(self.excluded)},
             "properties": self.properties,
         }
-        self.cluster.ask(
-            lambda es: es.indices.create(index=self.concrete, settings=settings, mappings=mappings),
-            seconds=BULK_SECONDS,
-        )
+        create_index(self.cluster, self.concrete, settings, mappings)
 
     def document(self, row: CarriedRow, text_sha256: str) -> dict[str, Any]:
         """A chunk's document without its text or vector; counts into the digest."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from indexes.durable import create_exclusively
 from indexes.elastic.connection import BULK_SECONDS, Cluster
 from indexes.elastic.index import index_name
-from indexes.ledger import Edition
 
 OWNER_FILE = "elasticsearch-owner"
 
@@ -22,11 +21,6 @@ def owner_of(home: Path) -> str:
         home.mkdir(parents=True, exist_ok=True)
         create_exclusively(path, uuid.uuid4().hex.encode())
     return path.read_text(encoding="ascii").strip()
-
-
-def retained(editions: Iterable[Edition], product: str) -> frozenset[str]:
-    """The product's generations that these editions name."""
-    return frozenset(one.products[product] for one in editions if product in one.products)
 
 
 def sweep(cluster: Cluster, home: Path, product: str, keep: Collection[str]) -> list[str]:

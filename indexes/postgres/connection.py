@@ -112,6 +112,11 @@ def unavailable(dsn: str, error: Exception) -> WellheadError:
             f"{where} lets nobody in: {said(error)}.",
             hint="Mend user, password, role or database in the environment variable that holds the DSN.",
         )
+    if "too many" in str(error) or "connection slots are reserved" in str(error):
+        return EngineUnavailable(
+            f"{where} takes no more connections: {said(error)}.",
+            hint="Try again in a moment; or raise its max_connections, or the limit of its role or database.",
+        )
     return EngineUnavailable(
         f"{where} does not answer: {said(error)}.",
         hint="Start it, or mend the contract's server and the environment variable it names.",

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from indexes.elastic.connection import BULK_SECONDS, Cluster
-from indexes.generation import DESCRIPTORS, Manifest, generation_folder
+from indexes.elastic.index import create_index
+from indexes.generation import Manifest, generation_folder
 from indexes.servers import Servers
+from indexes.standing import ON_SERVERS, check_servers
 from ingest.diagnose.finding import Finding, attempt, failed
-from ingest.on_servers import ON_SERVERS, check_matter
-from semantic_layer.descriptors import read_descriptors
 from semantic_layer.errors import WellheadError
 from semantic_layer.settings import WorkspaceSettings
 
@@ -51,8 +51,7 @@ def look_at_matter(
 
 
 def _whole(folder: Path, manifest: Manifest, servers: Servers) -> str:
-    product, _ = read_descriptors(folder / DESCRIPTORS, manifest.product)
-    check_matter(folder, manifest, product, servers)
+    check_servers(folder, manifest, servers)
     return f"{manifest.generation}: count and digest are those that were sealed"
 
 
@@ -86,12 +85,12 @@ def _worked(cluster: Cluster) -> str:
     """Create, fill, search and drop an index, as an ingest does. Raises EngineUnavailable naming what may not be."""
     name = f"{cluster.settings.prefix}-doctor-{uuid.uuid4().hex[:8]}"
     alone = {"number_of_shards": 1, "number_of_replicas": 0}
-    cluster.ask(lambda es: es.indices.create(index=name, settings=alone), seconds=BULK_SECONDS)
     try:
+        create_index(cluster, name, alone, {})
         cluster.load(name, [{"number": 1}])
         cluster.ask(lambda es: es.indices.refresh(index=name), seconds=BULK_SECONDS)
         cluster.ask(lambda es: es.search(index=name, size=1))
         cluster.ask(lambda es: es.indices.put_alias(index=name, name=f"{name}-alias"), seconds=BULK_SECONDS)
     finally:
-        cluster.ask(lambda es: es.indices.delete(index=name), seconds=BULK_SECONDS)
+        cluster.ask(lambda es: es.indices.delete(index=name, ignore_unavailable=True), seconds=BULK_SECONDS)
     return f"may create, fill, search and drop {cluster.settings.prefix}-*"

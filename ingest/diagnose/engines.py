@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ingest.diagnose.elasticsearch import look_at_elasticsearch
 from ingest.diagnose.finding import Finding
+from ingest.diagnose.postgres import look_at_postgres
 from semantic_layer.settings import WorkspaceSettings
 
 EngineCheck = Callable[[WorkspaceSettings, Mapping[str, str]], Iterator[Finding]]
@@ -14,7 +15,7 @@ EngineCheck = Callable[[WorkspaceSettings, Mapping[str, str]], Iterator[Finding]
 The mapping is the environment, which fills the `${NAME}` of the settings.
 """
 
-ENGINE_CHECKS: tuple[EngineCheck, ...] = (look_at_elasticsearch,)
+ENGINE_CHECKS: tuple[EngineCheck, ...] = (look_at_elasticsearch, look_at_postgres)
 
 
 def look_at_engines(settings: WorkspaceSettings, environment: Mapping[str, str]) -> Iterator[Finding]:

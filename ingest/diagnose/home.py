@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from semantic_layer.settings import WorkspaceSettings
 _LITTLE = 2 * 2**30
 _TOO_LITTLE = 256 * 2**20
 _CLOCK_SLACK = timedelta(minutes=1)
+_FILE_CLOCK_SLACK = 5.0
 
 
 def look_at_home(home: Path, settings: WorkspaceSettings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -69,10 +71,19 @@ def _space(home: Path) -> Finding:
 def _writable(home: Path) -> Finding:
     folder = _standing(home)
     try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-"):
-            return Finding("home", "ok", f"{home} can be written")
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as probe:
+            apart = written_at(Path(probe.name)) - time.time()
     except OSError as error:
         return Finding("home", "fail", f"{folder} cannot be written: {error.strerror}.", "Mend its owner or mode.")
+    if abs(apart) > _FILE_CLOCK_SLACK:
+        said = f"the clock of the file system of {home} is {apart:+,.0f} s from this machine's."
+        return Finding("home", "warn", said, "Set both clocks (NTP): jobs are leased to machines by them.")
+    return Finding("home", "ok", f"{home} can be written")
+
+
+def written_at(path: Path) -> float:
+    """When a file was written, by the clock of whoever keeps it."""
+    return path.stat().st_mtime
 
 
 def _ledger(ledger: Ledger) -> str:

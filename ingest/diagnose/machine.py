@@ -10,8 +10,8 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from indexes.device import choose_device
 from indexes.embedder import has_vnni
-from indexes.embedder_process import choose_device
 from ingest.diagnose.finding import Finding, attempt
 
 _OLDEST = (3, 11)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from indexes.document_store import DocumentStore
 from indexes.live import DOCUMENT_STORES
-from indexes.postgres.connection import connect, server_dsn, shown
 from ingest.diagnose.clock import clock_of
 from ingest.diagnose.finding import Finding, attempt, failed
+from ingest.diagnose.postgres import look_at_postgres_source
 from ingest.sources.local import find_files
 from semantic_layer.environment import filled
 from semantic_layer.errors import WellheadError
@@ -44,18 +44,6 @@ def _files(product: DataProduct, server: Server, environment: Mapping[str, str])
     return f"{len(files):,} files, {sum(file.bytes for file in files) / 2**20:,.1f} MiB"
 
 
-def _postgres(
-    check: str, product: DataProduct, server: Server, environment: Mapping[str, str]
-) -> Iterator[Finding]:
-    yield attempt(check, lambda: _answers(server, environment))
-
-
-def _answers(server: Server, environment: Mapping[str, str]) -> str:
-    dsn = server_dsn(server, environment)
-    connect(dsn).close()
-    return f"PostgreSQL answers: {shown(dsn)}"
-
-
 def _documents(
     check: str, product: DataProduct, server: Server, environment: Mapping[str, str]
 ) -> Iterator[Finding]:
@@ -85,7 +73,7 @@ def _counted(check: str, store: DocumentStore, dataset: Dataset) -> Finding:
 
 SOURCE_CHECKS: Mapping[str, SourceCheck] = {
     "local": _local,
-    "postgres": _postgres,
+    "postgres": look_at_postgres_source,
     **dict.fromkeys(DOCUMENT_STORES, _documents),
 }
 """By the contract's server type."""

@@ -21,7 +21,7 @@ from ingest.sources.postgres import PostgresTables
 from ingest.sources.rows import Note, file_rows
 from semantic_layer.environment import filled
 from semantic_layer.errors import SourceFailed
-from semantic_layer.product import DataProduct, Dataset, Server
+from semantic_layer.product import SERVER_TYPES, DataProduct, Dataset, Server
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class _Opener:
         else:
             raise SourceFailed(
                 f"dataset {dataset.name!r}: a server of type {server.type!r} cannot be read.",
-                hint=f"Use local (files), postgres, {' or '.join(DOCUMENT_STORES)}.",
+                hint=f"Use one of {', '.join(SERVER_TYPES)}.",
             )
 
     def document_sets(self, server: Server) -> DocumentSets:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from indexes.commands import rollback
 from indexes.generation import generation_folder, read_manifest
 from indexes.ledger import Ledger
 from ingest.products import ingest_all
@@ -19,7 +22,7 @@ from ingest.report import RunReport
 from ingest.settings import IngestSettings
 from mcp_server.health import readiness
 from mcp_server.opening import serving, serving_settings
-from semantic_layer.errors import EngineUnavailable, InvalidWorkspace, WellheadError
+from semantic_layer.errors import EngineUnavailable, InvalidArgument, InvalidWorkspace, WellheadError
 from semantic_layer.workspace import load_workspace
 from tests.elastic_node import Node, send
 from tests.elastic_proxy import Proxy, proxied
@@ -85,7 +88,7 @@ def test_one_setting_switches_engines_and_the_answers_stay(
     assert outcome.state == "unchanged"
 
 
-def test_old_indices_go_when_no_retained_edition_names_them(
+def test_old_indices_go_when_no_retained_edition_names_them_and_nobody_goes_back_to_them(
     tmp_path: Path, model_home: Path, elastic_node: Node
 ) -> None:
     built = copy_workspace("tiny", tmp_path / "retained", model_home)
@@ -100,6 +103,17 @@ def test_old_indices_go_when_no_retained_edition_names_them(
     kept = indices(elastic_node, built)
     assert len(kept) == 4
     assert {name.split("-handbook-")[1][:16] for name in kept} == set(generations[1:])
+    gone_back = partial(CliRunner().invoke, rollback, obj=built.door, catch_exceptions=False)
+    with pytest.raises(
+        InvalidArgument, match=r"edition 1 cannot be gone back to: Elasticsearch at .* index"
+    ) as said:
+        gone_back(["--to", "1"])
+    assert said.value.hint == "The oldest edition that still stands is 2."
+    assert Ledger(built.home).edition().number == 3
+    assert gone_back(["--to", "2"]).exit_code == 0
+    with serving(serving_settings(built.door), {}) as service:
+        assert readiness(service) == []
+        assert service.library.ledger.edition().products == {"handbook": generations[1]}
 
 
 def test_readers_during_publishing_see_one_generation_or_the_other(

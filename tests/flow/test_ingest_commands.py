@@ -60,6 +60,16 @@ def test_a_product_that_fails_stops_no_other_and_sets_the_exit_code(root: Path) 
     assert published["state"] == "unchanged"
 
 
+def test_an_ingest_tells_of_rules_that_nothing_checks(root: Path) -> None:
+    contract = root / "products/sales/contract.yaml"
+    column = "{name: region, logicalType: string,"
+    rule = "quality: [{type: custom, engine: soda, implementation: 'x: 1'}]"
+    contract.write_text(contract.read_text().replace(column, f"{column} {rule},", 1))
+    told = wellhead(root, "ingest", "sales").output
+    assert "warning: products/sales/contract.yaml:" in told
+    assert "a custom quality rule for soda is not checked here." in told
+
+
 def test_a_gate_that_fails_ends_with_exit_code_6(root: Path) -> None:
     path = root / "products/sales/data/orders.csv"
     path.write_text(path.read_text().replace("10.50", "11.50"))

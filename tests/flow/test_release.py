@@ -60,6 +60,16 @@ def test_a_rollback_makes_the_earlier_generation_live_and_keeps_the_newest_polic
     assert (Ledger(tiny.home).policies().number, edition["note"]) == (revision, "bad page")
 
 
+def test_a_rollback_tells_what_changed_and_no_id_is_cut_in_a_narrow_terminal(tiny: BuiltWorkspace) -> None:
+    before = Ledger(tiny.home).edition().products["handbook"]
+    door, narrow = Door(tiny.root, {}), {"COLUMNS": "40"}
+    told = CliRunner(env=narrow).invoke(rollback, ["--to", "1"], obj=door, catch_exceptions=False).output
+    assert f"sales: {Ledger(tiny.home).edition(3).products['sales']} → no longer live" in told
+    assert f"handbook: {before} → " in told
+    listed = CliRunner(env=narrow).invoke(history, [], obj=door, catch_exceptions=False).output
+    assert f"handbook={before}" in listed
+
+
 def test_promote_makes_a_sealed_generation_live_again(tiny: BuiltWorkspace) -> None:
     earlier = Ledger(tiny.home).edition(2).products["handbook"]
     assert run(tiny, promote, "handbook", earlier)["products"]["handbook"] == earlier

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from indexes.jobs import JobStore
 from indexes.ledger import Edition, Ledger
 from indexes.ledgers import open_ledger
+from ingest.work import Worker
 from semantic_layer.policy import Policy
 from semantic_layer.policy_file import policy_to_json
 from tests.workspace_factory import BuiltWorkspace, copy_workspace
@@ -206,3 +209,19 @@ def test_operators_see_one_history_from_every_machine(shared: Shared) -> None:
     )
     with shared.ledger() as ledger:
         assert json.loads(done.stdout)[0]["edition"] == ledger.edition().number
+
+
+def test_a_job_is_seen_by_every_machine_and_run_by_one_of_them(shared: Shared) -> None:
+    store = JobStore(shared.workspace.home)
+    with shared.ledger() as ledger:
+        before = ledger.edition()
+        ledger.publish(before, shared.editions[0].products, action="test", by="test")
+        ledger.publish(ledger.edition(), shared.editions[1].products, action="test", by="test")
+        job = store.submit("release", {"action": "rollback", "note": "bad feed"}, "olga")
+        machines = [Worker(shared.workspace.root, {}) for _ in range(2)]
+        with ThreadPoolExecutor(len(machines)) as pool:
+            assert sorted(pool.map(Worker.run_next, machines)) == [False, True]
+        assert JobStore(shared.workspace.home).get(job.id).state == "succeeded"
+        edition = ledger.edition()
+    assert (edition.number, edition.by, edition.note) == (before.number + 3, "olga", "bad feed")
+    assert edition.products == shared.editions[0].products

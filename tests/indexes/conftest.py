@@ -61,6 +61,8 @@ def seal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         text_engine: str = "tantivy",
         vector_engine: str = "faiss",
     ) -> LiveGeneration:
+        elastic = "elasticsearch" in (text_engine, vector_engine)
+        url = request.getfixturevalue("elastic_node").url if elastic else ""
         folder = tmp_path_factory.mktemp(product.name)
         for name in (VECTORS, TEXT):
             (folder / name).mkdir()
@@ -69,8 +71,7 @@ def seal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         tables = build_tables(folder, product)
         tables.add_chunks(chunks, [carried for *_, carried in passages])
         servers, site = Servers(), None
-        if "elasticsearch" in (text_engine, vector_engine):
-            url = request.getfixturevalue("elastic_node").url
+        if elastic:
             servers = Servers(EngineSettings(elasticsearch=ElasticsearchSettings((url,))))
             generation, carried_by = uuid.uuid4().hex[:16], carried_rows(tables, product)
             site = Site(servers.elasticsearch(), product, generation, "tests", carried_by)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -15,16 +18,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from indexes.cancellation import Cancellation, working_for
 from indexes.document import Chunk, sha256_of
 from indexes.elastic.breaker import Breaker
-from indexes.elastic.connection import Cluster
+from indexes.elastic.connection import Cluster, searches
 from indexes.elastic.index import check_index
 from indexes.elastic.mapping import text_properties
 from indexes.elastic.retention import sweep
 from indexes.elastic.text import ElasticTextBuilder, ElasticTextReader
 from indexes.servers import Servers
 from semantic_layer.engine_settings import ElasticsearchSettings
-from semantic_layer.errors import CorruptGeneration, EngineUnavailable, InvalidArgument
+from semantic_layer.errors import Cancelled, CorruptGeneration, EngineUnavailable, InvalidArgument
 from tests.elastic_node import Node, running, send
 from tests.elastic_proxy import Proxy, proxied
 from tests.indexes.elastic_site import bare_product, cluster_at, rows_of, site_of, text_reader
@@ -114,19 +118,57 @@ def test_after_several_failures_nobody_waits_until_it_answers_again(proxy: Proxy
     assert found(reader) == [0, 2]
 
 
+SLOW = "double x = 0; for (int i = 0; i < 200000; i++) { x += Math.sqrt(i); } return x;"
+
+
+def test_a_search_whose_caller_has_gone_is_ended_on_the_node(elastic_node: Node) -> None:
+    cluster, cancellation = cluster_at(elastic_node.url), Cancellation()
+    cluster.ask(lambda es: es.indices.create(index="slow", settings={"number_of_replicas": 0}))
+    cluster.load("slow", ({"number": number} for number in range(8_000)))
+    cluster.ask(lambda es: es.indices.refresh(index="slow"), seconds=30)
+    script = {"script_score": {"query": {"match_all": {}}, "script": {"source": SLOW}}}
+
+    def ask() -> None:
+        with working_for(cancellation):
+            cluster.ask(lambda es: es.search(index="slow", query=script, timeout="60s"), seconds=60)
+
+    def searching() -> int:
+        return sum(len(node["tasks"]) for node in cluster.ask(searches))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking, until = pool.submit(ask), time.monotonic() + 30
+        while not searching():
+            assert time.monotonic() < until
+        cancellation.cancel()
+        with pytest.raises(Cancelled):
+            asking.result(20)
+    while searching():
+        assert time.monotonic() < until
+    cluster.ask(lambda es: es.indices.delete(index="slow"))
+    assert not cluster.breaker.open
+    cluster.close()
+
+
+def test_a_call_that_was_cancelled_asks_nothing() -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with working_for(cancellation), pytest.raises(Cancelled):
+        cluster_at("http://127.0.0.1:1").ask(lambda es: es.info())
+
+
 def test_wrong_credentials_are_named_and_right_ones_are_sent(proxy: Proxy) -> None:
     proxy.wanted_authorization = "ApiKey cmlnaHQ="
     with pytest.raises(EngineUnavailable, match=r"does not know these credentials \(401\)"):
         cluster_at(proxy.url, api_key="d3Jvbmc=").version()
-    assert cluster_at(proxy.url, api_key="cmlnaHQ=").version().startswith("8.")
+    assert cluster_at(proxy.url, api_key="cmlnaHQ=").version().startswith(("8.", "9."))
     proxy.wanted_authorization = "Basic ZWxhc3RpYzpzM2NyZXQ="
-    assert cluster_at(proxy.url, username="elastic", password="s3cret").version().startswith("8.")
+    assert cluster_at(proxy.url, username="elastic", password="s3cret").version().startswith(("8.", "9."))
 
 
 def test_credentials_come_from_the_environment(proxy: Proxy) -> None:
     proxy.wanted_authorization = "ApiKey cmlnaHQ="
     settings = ElasticsearchSettings((proxy.url,), api_key="${ELASTIC_KEY}")
-    assert Cluster(settings, {"ELASTIC_KEY": "cmlnaHQ="}).version().startswith("8.")
+    assert Cluster(settings, {"ELASTIC_KEY": "cmlnaHQ="}).version().startswith(("8.", "9."))
     with pytest.raises(
         InvalidArgument, match=r"elasticsearch\.api_key needs the environment variable ELASTIC_KEY"
     ):
@@ -179,7 +221,7 @@ def certificate(folder: Path) -> tuple[str, str]:
 def test_tls_is_verified_against_the_authority_that_the_settings_name(elastic_node: Node, tmp_path: Path) -> None:
     files = certificate(tmp_path)
     with proxied(elastic_node.port, files) as proxy:
-        assert cluster_at(proxy.url, ca_certs=files[0]).version().startswith("8.")
+        assert cluster_at(proxy.url, ca_certs=files[0]).version().startswith(("8.", "9."))
         with pytest.raises(EngineUnavailable, match=r"cannot be trusted: .*certificate"):
             cluster_at(proxy.url).version()
 
@@ -255,19 +297,67 @@ def test_a_cluster_that_no_setting_names_is_said() -> None:
         Servers().elasticsearch()
 
 
-def test_a_node_restarted_with_an_emptied_disk_says_so_and_serves_what_is_built_again(
-    elastic_libraries: Path, tmp_path: Path
+@pytest.fixture(scope="module")
+def own_node(elastic_libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node that a test may fill, kill and empty; it looks at its disk every ten seconds, not every thirty."""
+    with running(elastic_libraries, tmp_path_factory.mktemp("own"), "cluster.info.update.interval=10s") as node:
+        yield node
+
+
+@contextmanager
+def disk_full(node: Node) -> Generator[None]:
+    """Watermarks that no disk satisfies: the node takes itself for full, as it would be."""
+    disk = "cluster.routing.allocation.disk"
+    wanted = {"low": "300tb", "high": "200tb", "flood_stage": "100tb"}
+    marks = {f"{disk}.watermark.{name}": free for name, free in wanted.items()}
+    stated = {"persistent": {f"{disk}.threshold_enabled": True, **marks}}
+    send(node, "PUT", "_cluster/settings", json.dumps(stated).encode())
+    try:
+        yield
+    finally:
+        cleared = {"persistent": dict.fromkeys(stated["persistent"])}
+        send(node, "PUT", "_cluster/settings", json.dumps(cleared).encode())
+
+
+def finish(builder: ElasticTextBuilder) -> None:
+    builder.add(CHUNKS[2:])
+    builder.seal()
+
+
+def test_a_node_whose_disk_is_full_is_named_in_time_serves_what_it_has_and_takes_more_when_there_is_room(
+    own_node: Node,
 ) -> None:
-    with running(elastic_libraries, tmp_path) as node:
-        cluster = cluster_at(node.url)
-        _, facts = built(cluster)
-        reader = ElasticTextReader(cluster, facts, PRODUCT)
-        node.kill()
-        with pytest.raises(EngineUnavailable, match="cannot be reached"):
-            found(reader)
-        node.empty_disk()
-        node.start()
-        with pytest.raises(CorruptGeneration, match="has not got an index that was built"):
-            found(reader)
-        again = ElasticTextReader(cluster, built(cluster)[1], PRODUCT)
-        assert found(again) == [0, 2]
+    cluster = cluster_at(own_node.url)
+    reader = text_reader(cluster, PRODUCT, CHUNKS)
+    begun = ElasticTextBuilder(site_of(cluster, PRODUCT, rows_of(CHUNKS)))
+    begun.add(CHUNKS[:2])
+    with disk_full(own_node):
+        end = time.monotonic() + 60
+        while b"read_only_allow_delete" not in send(own_node, "GET", "wellhead-*/_settings"):
+            assert time.monotonic() < end, "the node never noticed"
+        assert found(reader) == [0, 2]
+        with pytest.raises(EngineUnavailable, match="flood-stage watermark") as half:
+            finish(begun)
+        assert "free some space" in half.value.hint
+        started = time.monotonic()
+        with pytest.raises(EngineUnavailable, match=r"no place for a new index: .*high watermark") as anew:
+            built(cluster)
+        assert time.monotonic() - started < 30
+        assert "Free space" in anew.value.hint
+        assert found(reader) == [0, 2]
+    assert built(cluster)[1]["count"] == len(TEXTS)
+
+
+def test_a_node_restarted_with_an_emptied_disk_says_so_and_serves_what_is_built_again(own_node: Node) -> None:
+    cluster = cluster_at(own_node.url)
+    _, facts = built(cluster)
+    reader = ElasticTextReader(cluster, facts, PRODUCT)
+    own_node.kill()
+    with pytest.raises(EngineUnavailable, match="cannot be reached"):
+        found(reader)
+    own_node.empty_disk()
+    own_node.start()
+    with pytest.raises(CorruptGeneration, match="has not got an index that was built"):
+        found(reader)
+    again = ElasticTextReader(cluster, built(cluster)[1], PRODUCT)
+    assert found(again) == [0, 2]

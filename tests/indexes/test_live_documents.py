@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from datetime import time as time_of_day
 from decimal import Decimal
@@ -20,14 +22,16 @@ from hypothesis import strategies as st
 from pymongo import MongoClient
 
 from indexes import records_mongodb, records_redis
+from indexes.cancellation import Cancellation, working_for
 from indexes.document_store import DocumentStore, keys_wanted, place_of
 from indexes.records_live import LiveDocuments
 from indexes.records_mongodb import MongoStore
 from indexes.records_redis import KeyPattern, RedisStore
-from semantic_layer.errors import DeadlineExceeded, EngineUnavailable, InvalidArgument, SourceFailed
+from semantic_layer.errors import Cancelled, DeadlineExceeded, EngineUnavailable, InvalidArgument, SourceFailed
 from semantic_layer.predicate import TRUE, And, Compare, In, Predicate, evaluate
 from semantic_layer.product import Column, ColumnType, Dataset, Server
 from tests.document_servers import DocumentServer, MongoServer, RedisServer, redis_server
+from tests.mongodb_stub import mongodb_stub
 from tests.semantic_layer.test_sql_predicate import COLUMNS, predicates, rows
 
 SKU = Column("sku", ColumnType.STRING, key_position=1, path="$.sku")
@@ -141,6 +145,43 @@ def test_a_server_that_hangs_ends_at_the_deadline(shop: Shop) -> None:
     assert len(shop.fetch(seconds=5.0)) == 2
 
 
+def test_many_calls_with_deadlines_of_their_own_share_their_connections(shop: Shop) -> None:
+    shop.fetch()
+    before = threading.active_count()
+    for number in range(30):
+        assert len(shop.fetch(seconds=4.9 - number * 0.01)) == 2
+    assert threading.active_count() <= before + 3
+    if isinstance(shop.node, RedisServer):
+        with contextlib.closing(shop.node.client) as client:
+            assert len(client.client_list()) <= 3
+
+
+def test_a_cancelled_call_reads_no_further(shop: Shop) -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with working_for(cancellation), pytest.raises(Cancelled):
+        shop.fetch(Compare("stock", "gt", 1))
+
+
+def test_mongodb_is_told_to_stop_what_a_cancelled_call_asked() -> None:
+    cancellation = Cancellation()
+    with mongodb_stub() as (server, url), contextlib.closing(MongoStore(url, "live")) as store:
+
+        def ask() -> None:
+            with working_for(cancellation):
+                LiveDocuments(store, GOODS).fetch(GOODS.columns, TRUE, (), 10, 20.0)
+
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask)
+            assert server.asked.wait(20)
+            started = time.monotonic()
+            cancellation.cancel()
+            with pytest.raises(Cancelled, match="MongoDB"):
+                asking.result(20)
+        assert time.monotonic() - started < 5
+        assert server.killed == [server.session]
+
+
 def test_a_server_that_restarted_empty_is_read_again_without_a_hand(shop: Shop) -> None:
     assert len(shop.fetch()) == 2
     shop.node.stop()
@@ -220,6 +261,7 @@ def test_a_pattern_must_have_a_star_for_each_key_column(redis_goods: Shop) -> No
 
 
 @pytest.mark.redis
+@pytest.mark.usefixtures("redis_node")  # skipped by name where no Redis can run
 def test_a_wrong_password_or_missing_right_is_named_and_the_password_never(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--requirepass", "open sesame") as node:
         url = f"redis://:wrong-secret@127.0.0.1:{node.port}/0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +20,7 @@ from indexes.postgres.relation import Relation
 from semantic_layer.errors import DeadlineExceeded, EngineUnavailable, InvalidArgument, SourceFailed
 from semantic_layer.mask import Mask
 from semantic_layer.policy import Masking
-from semantic_layer.predicate import FALSE, TRUE, Compare, In, Predicate
+from semantic_layer.predicate import FALSE, TRUE, Compare, Contains, In, Predicate
 from semantic_layer.product import Column, ColumnType, Dataset, Server
 
 pytestmark = pytest.mark.postgres
@@ -175,6 +176,28 @@ def test_a_lookup_returns_only_rows_of_the_grant(pool: Pool) -> None:
 def test_values_of_a_filter_are_never_read_as_sql(pool: Pool) -> None:
     assert fetch(pool, "id", where=Compare("region", "eq", "EU' OR '1'='1")) == []
     assert [r["id"] for r in fetch(pool, "id", where=Compare('odd "name%', "eq", "x"))] == ["o1", "o2"]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "o1'; SET ROLE postgres; --",
+        "o1' OR set_config('app.tenant', 'other', false) IS NOT NULL --",
+        "o1'); SELECT pg_sleep(30); --",
+        "x' UNION SELECT dblink('host=evil', 'SELECT 1') --",
+        "'; COPY orders TO PROGRAM 'touch /tmp/pwned'; --",
+        "' || lo_import('/etc/passwd') || '",
+        "%(id)s $1 ${x} {} \\'; DROP TABLE orders; --",
+    ],
+)
+def test_case_48_nothing_a_caller_writes_becomes_sql(pool: Pool, attack: str) -> None:
+    started = time.monotonic()
+    for where in (Compare("id", "eq", attack), In("id", (attack, "o1")), Contains("id", attack)):
+        assert [row["id"] for row in fetch(pool, "id", where=where)] in ([], ["o1"])
+    with pytest.raises(KeyError):
+        fetch(pool, "id", order=(attack,))
+    assert time.monotonic() - started < 10
+    assert len(fetch(pool, "id")) == 2
 
 
 def test_a_masked_column_shows_its_value_only_where_a_rule_allows_it(pool: Pool) -> None:

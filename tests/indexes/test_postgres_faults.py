@@ -122,6 +122,18 @@ def test_a_wrong_password_is_said_without_showing_it(node: PostgresNode) -> None
     assert "barley" not in str(failure)
 
 
+def test_a_server_that_takes_no_more_connections_is_named_and_works_when_it_does(node: PostgresNode) -> None:
+    dsn = node.dsn_of(LOCKED, PASSWORD)
+    with connect(node.dsn, autocommit=True) as owner, closing(Pool(dsn)) as crowded:
+        owner.execute(f"ALTER ROLE {LOCKED} CONNECTION LIMIT 0")  # pyright: ignore
+        took, failure = seconds_of(lambda: look_up(crowded), EngineUnavailable)
+        assert "takes no more connections: " in failure.message
+        assert "max_connections" in failure.hint
+        assert took < 4.0
+        owner.execute(f"ALTER ROLE {LOCKED} CONNECTION LIMIT -1")  # pyright: ignore
+        assert look_up(crowded) == [7]
+
+
 def test_a_source_that_is_restarted_while_it_is_read_is_named(node: PostgresNode) -> None:
     with snapshot(node.dsn) as view:
         batches = view.rows(Relation("public", "numbers"), NUMBERS.columns)

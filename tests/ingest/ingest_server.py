@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ from ingest.settings import IngestSettings
 from semantic_layer.errors import WellheadError
 from semantic_layer.workspace import load_workspace
 
+LATE = ("pyarrow.dataset", "dateutil.rrule", "pytrec_eval", "sqlglot.dialects.duckdb")
+"""What an ingest imports when it first needs it; here once, instead of in every fork."""
+
 
 def main() -> None:
     """Serve requests until standard input ends."""
+    for module in LATE:
+        import_module(module)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from indexes.generation import generation_folder
 from indexes.ledger import Ledger
+from ingest.diagnose import home
 from ingest.doctor import doctor
 from semantic_layer.door import Door
 from tests.workspace_factory import BuiltWorkspace, build_workspace
@@ -132,6 +133,13 @@ def test_a_clock_before_the_newest_edition_is_told(shop: BuiltWorkspace) -> None
     newest.chmod(0o644)
     newest.write_text(json.dumps({**entry, "at": "2999-01-01T00:00:00+00:00"}))
     assert look(shop.root, 0)["clock"]["state"] == "warn"
+
+
+def test_a_shared_file_system_with_another_clock_is_told(
+    shop: BuiltWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "written_at", lambda path: path.stat().st_mtime - 90)
+    assert "-90 s from this machine's" in look(shop.root, 0)["home"]["said"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

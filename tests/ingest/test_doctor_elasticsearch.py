@@ -37,7 +37,7 @@ def shop(tmp_path: Path, model_home: Path, proxy: Proxy) -> BuiltWorkspace:
 
 def test_a_sound_cluster_has_only_good_findings(shop: BuiltWorkspace, elastic_node: Node) -> None:
     found = look(shop.root, 0)
-    assert "answers: version 8.19" in found["engine elasticsearch"]["said"]
+    assert "answers: version " in found["engine elasticsearch"]["said"]
     assert found["engine elasticsearch: health"]["said"].startswith(("green", "yellow"))
     assert "free" in found["engine elasticsearch: disk"]["said"]
     assert "doctored-*" in found["engine elasticsearch: rights"]["said"]

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
-from indexes.generation import generation_folder, generations_folder, verify
+from indexes.generation import generation_folder, verify
 from indexes.ledger import Ledger
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 KILLS = 40
+WORKSPACES = 2
 SEED = 20_251_122
 PAGE = "---\naudience: public\nregion: all\n---\n# Opening hours\n\nThe shop in {town} opens at nine.\n"
 
@@ -57,22 +60,24 @@ class Server:
         """Change one page; the sales stay as they are, and live."""
         (self.root / "products/handbook/data/hours.md").write_text(PAGE.format(town=town))
 
-    def forget_all_but(self, live: dict[str, str]) -> None:
-        """Remove sealed generations that are not live, and what the caches keep, so that all is built again."""
-        for product, generation in live.items():
-            for folder in generations_folder(self.home, product).iterdir():
-                if folder.name != generation:
-                    shutil.rmtree(folder)
+    def forget(self) -> None:
+        """Remove what the caches keep. Retention keeps one edition here, so the next ingest builds all again."""
         shutil.rmtree(self.home / "cache", ignore_errors=True)
 
+    def lying_about(self) -> set[str]:
+        """The generations and stages in the home."""
+        return {path.name for path in (*self.home.glob("generations/*/*"), *self.home.glob("stages/*"))}
 
-@pytest.fixture
-def server(tmp_path: Path, model_home: Path) -> Iterator[Server]:
-    root = tmp_path / "tiny"
+
+@contextlib.contextmanager
+def served(root: Path, model_home: Path) -> Generator[Server]:
+    """A workspace of its own, and the process that ingests it."""
     shutil.copytree(ROOT / "tests/workspaces/tiny", root)
     (root / ".wellhead").mkdir()
     (root / ".wellhead/models").symlink_to(model_home / "models")
     (root / "products/sales/evals.yaml").unlink()  # asking its metrics costs more than all the rest
+    with (root / "wellhead.yaml").open("a") as settings:
+        settings.write("retention: {editions: 1, days: 0}\n")
     server = Server(root)
     yield server
     assert server.process.stdin is not None
@@ -82,7 +87,14 @@ def server(tmp_path: Path, model_home: Path) -> Iterator[Server]:
     server.process.stdout.close()
 
 
-def test_a_kill_at_any_moment_leaves_a_whole_edition_and_the_next_run_finishes(server: Server) -> None:
+@pytest.fixture
+def server(tmp_path: Path, model_home: Path) -> Iterator[Server]:
+    with served(tmp_path / "tiny", model_home) as started:
+        yield started
+
+
+def killed(server: Server, moments: Random, kills: int) -> int:
+    """Kill that many ingests, each at a moment of its own; how many were cut short before they published."""
     whole: dict[str, dict[str, str]] = {}
     seconds = 0.0
     for town in ("Delft", "Ghent"):
@@ -90,12 +102,11 @@ def test_a_kill_at_any_moment_leaves_a_whole_edition_and_the_next_run_finishes(s
         first = server.ingest()
         assert first["failures"] == []
         whole[town], seconds = server.live(), first["seconds"]
-        server.forget_all_but(whole[town])
-    moments = random.Random(SEED)
+        server.forget()
     killed = cut_short = number = 0
-    while killed < KILLS:
+    while killed < kills:
         number += 1
-        assert number < 3 * KILLS
+        assert number < 3 * kills
         before, town = ("Ghent", "Delft") if number % 2 else ("Delft", "Ghent")
         server.set_town(town)
         killed += server.ingest(kill_after=moments.uniform(0, seconds))["signal"] == 9
@@ -104,9 +115,22 @@ def test_a_kill_at_any_moment_leaves_a_whole_edition_and_the_next_run_finishes(s
         cut_short += after != whole[town]
         assert server.ingest()["failures"] == []
         assert server.live() == whole[town]
-        assert list((server.home / "stages").iterdir()) == []
-        server.forget_all_but(whole[town])
-    assert cut_short >= KILLS // 4
+        assert server.lying_about() == set(whole[town].values())
+        server.forget()
+    return cut_short
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_edition_and_the_next_run_finishes(
+    tmp_path: Path, model_home: Path
+) -> None:
+    """Two workspaces at once, for there are two cores; the moments are the same in every run."""
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(WORKSPACES) as pool:
+        servers = [stack.enter_context(served(tmp_path / f"tiny{n}", model_home)) for n in range(WORKSPACES)]
+        running = [
+            pool.submit(killed, server, Random(SEED + number), KILLS // WORKSPACES)
+            for number, server in enumerate(servers)
+        ]
+        assert sum(one.result() for one in running) >= KILLS // 4
 
 
 @pytest.mark.parametrize("limit", [0, 2_000, 100_000, 1_500_000])
@@ -114,7 +138,7 @@ def test_a_disk_that_fills_up_is_named_and_the_live_edition_stays(server: Server
     server.set_town("Delft")
     assert server.ingest()["failures"] == []
     live = server.live()
-    server.forget_all_but(live)
+    server.forget()
     server.set_town("Ghent")
     failed = server.ingest(file_limit=limit)["failures"]
     assert {code for _, code, _ in failed} == {"out_of_space"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -12,10 +11,11 @@ from pathlib import Path
 import click
 
 from semantic_layer.door import Door
-from semantic_layer.errors import WellheadError, close_names
+from semantic_layer.errors import InvalidArgument, WellheadError, close_names
+from semantic_layer.first_use import import_lightly
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("examples.outfitter.demo:demo", "Ingest a retailer's data, serve it, ask as three callers."),
+    "demo": ("examples.outfitter.commands:demo", "Ingest a retailer's data, serve it, ask as three callers."),
     "init": ("ingest.starter:init", "Make a workspace of your own files."),
     "validate": ("semantic_layer.commands:validate", "Every mistake in a workspace's files, with file and line."),
     "ingest": ("ingest.commands:ingest", "Build, check and publish generations of data products."),
@@ -23,8 +23,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "history": ("indexes.commands:history", "The editions: what changed, when and by whom."),
     "promote": ("ingest.promotion:promote", "Make a sealed generation live."),
     "rollback": ("indexes.commands:rollback", "Make an earlier edition's generations live again."),
-    "import": ("semantic_layer.exchange:import_semantics", "Write another tool's semantic files in our form."),
-    "export": ("semantic_layer.exchange:export_semantics", "Write a product's semantics as Apache Ossie or dbt."),
+    "prune": ("ingest.prune:prune", "Remove generations that retention no longer keeps."),
+    "import": ("semantic_layer.exchange_commands:import_semantics", "Write another tool's semantics in our form."),
+    "export": ("semantic_layer.exchange_commands:export_semantics", "Write semantics in another tool's form."),
     "certify": ("indexes.certification_commands:certify", "Stand behind a live metric at the content it has."),
     "discover": ("mcp_server.commands:discover", "What there is: products, metrics, dimensions."),
     "describe": ("mcp_server.commands:describe", "What a product, dataset, column or metric means."),
@@ -46,7 +47,18 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "leak-test": ("evals.leak_commands:leak_test_command", "Try to make a server tell what it must not."),
     "doctor": ("ingest.doctor:doctor", "Check this machine, the engines and the live generations."),
 }
-"""Command → where it is defined (imported only when it is run, so that help stays fast) and what help says."""
+"""Command → where it is defined (imported only when it is asked for) and what help says."""
+
+PACKAGES = ("semantic_layer", "indexes", "evals", "ingest", "mcp_server", "examples")
+
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done                      4  refused, or no usable credential
+  1  failed                    5  an engine that was asked for is down
+  2  wrong argument or name    6  a gate failed; what was live stays live
+  3  mistakes in the workspace 7  damaged or newer files
+"""
 
 
 class LazyGroup(click.Group):
@@ -59,7 +71,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
-        return getattr(importlib.import_module(module), name)
+        return _with_exit_codes(getattr(import_lightly(module, PACKAGES), name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -75,13 +87,13 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-EXIT_CODES = """\b
-Exit codes:
-  0  done                      4  refused, or no usable credential
-  1  failed                    5  an engine that was asked for is down
-  2  wrong argument or name    6  a gate failed; what was live stays live
-  3  mistakes in the workspace 7  damaged or newer files
-"""
+def _with_exit_codes(command: click.Command) -> click.Command:
+    """The command, whose help ends with the exit codes, as does that of the commands below it."""
+    command.epilog = EXIT_CODES
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _with_exit_codes(below)
+    return command
 
 
 @click.group(cls=LazyGroup, epilog=EXIT_CODES)
@@ -99,7 +111,12 @@ def main() -> None:
         code = cli.main(prog_name="wellhead", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show()
+        if _as_json():
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            hint = f"`{context.command_path} --help` shows what there is." if context else ""
+            _show(InvalidArgument(error.format_message(), hint=hint))
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -109,8 +126,12 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
+def _as_json() -> bool:
+    return "--json" in sys.argv
+
+
 def _show(error: WellheadError) -> None:
-    if "--json" in sys.argv:
+    if _as_json():
         problem = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
         click.echo(json.dumps({"error": problem}))
     else:

@@ -1,4 +1,4 @@
-"""`wellhead demo`: the outfitter from files to governed answers, asked by three callers over MCP."""
+"""The outfitter from files to governed answers, asked by three callers over MCP."""
 
 from __future__ import annotations
 
@@ -95,24 +95,10 @@ class Reply:
     structured: Mapping[str, Any]
 
 
-@click.command()
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("wellhead-demo"),
-    show_default=True,
-    help="Where the workspace is copied to; a second run goes on from there.",
-)
-@click.option("--serve", is_flag=True, help="Leave the server running until Ctrl-C.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The server's port; by default a free one.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
-def demo(into: Path, serve: bool, port: int, as_json: bool) -> None:
-    """Ingest a retailer's data, serve it, and ask as three different callers.
+def run_demo(into: Path, *, serve: bool, port: int, as_json: bool) -> None:
+    """Copy the workspace into a folder, ingest it, serve it at a port (0: a free one), ask, and show the answers.
 
-    \b
-    Examples:
-      wellhead demo
-      wellhead demo --serve --port 8420
+    Raises DemoFailed where the three callers do not get what each may see.
     """
     console = Console(stderr=as_json)
     started = time.monotonic()
@@ -239,7 +225,8 @@ def _show(replies: Mapping[str, Sequence[Reply]], console: Console, *, as_json: 
         for asker, given in replies.items():
             console.print(f"[bold cyan]{asker}[/bold cyan]")
             for line in given[number].text.splitlines():
-                console.print("  " + shorten(line, LINE), markup=False, highlight=False, soft_wrap=True)
+                shown = line if line.startswith("receipt ") else shorten(line, LINE)
+                console.print(f"  {shown}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _check(replies: Mapping[str, Sequence[Reply]]) -> None:

@@ -1,7 +1,8 @@
 """What governing costs: our smallest tool beside the SDK's smallest server, `python -m evals.bench_overhead WORKSPACE`.
 
 Ours authenticates, decides by policy, writes a receipt and an audit record that is on the disk before the answer
-leaves; the other does nothing. Both are asked in turn by one connection, and by ten at once with `hey`.
+leaves; the other does nothing. Both are asked in turn by one connection, and by ten at once with `hey`. With
+`--toolbox PROGRAM` a row of PostgreSQL is also asked of MCP Toolbox (npm `@toolbox-sdk/server`) and of our `lookup`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from evals.front_door import FrontDoor, Serving, free_port, wait_until
 from evals.load import flood, spread
 from evals.targets import Target
+from evals.toolbox import HEADERS, ToolboxConnection, request, toolbox_server
 from evals.wire import McpConnection, headers_of, request_of
 from indexes.postgres.embedded import embedded_postgres
 from semantic_layer.errors import WellheadError
@@ -31,6 +33,13 @@ TARGETS: Mapping[str, Target] = {
     "added_beyond_fsync_ms": Target(at_most=2.0),
 }
 TOOL = "status"
+ORDER = "O000042"
+LOOKUP: Mapping[str, Any] = {
+    "product": "orders",
+    "dataset": "order_status",
+    "key": ORDER,
+    "columns": ["order_id", "status"],
+}
 CLIENTS = 10
 WARM_UP_CALLS = 30
 
@@ -66,8 +75,7 @@ def bench(workspace: Path, seconds: float, calls: int) -> dict[str, Any]:
     """Both servers, asked in turn."""
     door = FrontDoor(workspace)
     with door.serving() as ours, bare_server() as bare:
-        named = ("--subject", "bench", "--role", "analyst", "--attributes", '{"regions": ["EU"]}')
-        token = str(json.loads(door.run("token", *named, "--audience", ours.url, "--json"))["token"])
+        token = _token(door, ours)
         single = _in_turn(ours, bare, token, calls)
         body = json.dumps(request_of(1, TOOL, {})).encode()
         many: dict[str, list[float]] = {"ours": [], "bare": []}
@@ -88,6 +96,40 @@ def bench(workspace: Path, seconds: float, calls: int) -> dict[str, Any]:
         "one_connection": {name: spread(taken) for name, taken in single.items()},
         f"{CLIENTS}_connections": {name: spread(taken) for name, taken in many.items()},
     }
+
+
+def bench_toolbox(workspace: Path, program: Path, dsn: str, seconds: float, calls: int) -> dict[str, Any]:
+    """The same row of the same PostgreSQL by its key: of Toolbox's one SQL tool, and of our governed `lookup`."""
+    door = FrontDoor(workspace)
+    with door.serving() as ours, toolbox_server(program, dsn, ORDER) as theirs:
+        token = _token(door, ours)
+        connections = McpConnection(ours.host, ours.port, token), ToolboxConnection(theirs)
+        single: dict[str, list[float]] = {"ours": [], "toolbox": []}
+        for turn in range(calls + WARM_UP_CALLS):
+            for name, ask in (
+                ("ours", lambda: connections[0].call("lookup", LOOKUP)),
+                ("toolbox", lambda: connections[1].call(ORDER)),
+            ):
+                started = time.perf_counter()
+                ask()
+                if turn >= WARM_UP_CALLS:
+                    single[name].append(1000 * (time.perf_counter() - started))
+        for connection in connections:
+            connection.close()
+        body = json.dumps(request_of(1, "lookup", LOOKUP)).encode()
+        many: dict[str, list[float]] = {"ours": [], "toolbox": []}
+        for _ in range(2):
+            many["ours"] += flood(ours.url, token, body, headers_of("lookup"), CLIENTS, seconds).answered
+            many["toolbox"] += flood(theirs.url, "", request(ORDER), HEADERS, CLIENTS, seconds).answered
+    return {
+        "one_connection": {name: spread(taken) for name, taken in single.items()},
+        f"{CLIENTS}_connections": {name: spread(taken) for name, taken in many.items()},
+    }
+
+
+def _token(door: FrontDoor, serving: Serving) -> str:
+    named = ("--subject", "bench", "--role", "analyst", "--attributes", '{"regions": ["EU"]}')
+    return str(json.loads(door.run("token", *named, "--audience", serving.url, "--json"))["token"])
 
 
 def _in_turn(ours: Serving, bare: Serving, token: str, calls: int) -> dict[str, list[float]]:
@@ -124,10 +166,14 @@ def main() -> None:
     parser.add_argument("workspace", type=Path, help="an ingested workspace, such as wellhead-demo")
     parser.add_argument("--seconds", type=float, default=10, help="of each of the two turns of ten connections")
     parser.add_argument("--calls", type=int, default=300, help="of one connection to each server")
+    parser.add_argument("--toolbox", type=Path, metavar="PROGRAM", help="the `toolbox` program, to ask it too")
     options = parser.parse_args()
     workspace = options.workspace.resolve()
-    with embedded_postgres(workspace / ".wellhead" / "postgres"):
-        print(json.dumps(bench(workspace, options.seconds, options.calls), indent=2))
+    with embedded_postgres(workspace / ".wellhead" / "postgres") as dsn:
+        found = bench(workspace, options.seconds, options.calls)
+        if options.toolbox:
+            found["toolbox"] = bench_toolbox(workspace, options.toolbox, dsn, options.seconds, options.calls)
+        print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

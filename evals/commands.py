@@ -14,11 +14,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from evals.ask import Asker
-from evals.gates import sealed_suite
-from evals.live import opened
-from evals.metricflow import run_cases, summary
-from evals.run import SuiteResult, run_suite
+from evals import ask, gates, metricflow, run
+from evals import live as live_edition
 from semantic_layer.door import Door
 from semantic_layer.errors import GateFailed, InvalidArgument, UnknownName
 
@@ -82,24 +79,25 @@ def evaluate_metricflow(suites: Sequence[str], cases: Path | None, truth: Path |
             raise InvalidArgument(
                 f"there is no {path}.", hint="Give the recorded cases and the folder of their data."
             )
-    results = run_cases(cases, truth, said=click.echo)
-    click.echo(summary(results))
+    results = metricflow.run_cases(cases, truth, said=click.echo)
+    click.echo(metricflow.summary(results))
     sys.exit(GateFailed.exit_code if any(one.difference for one in results) else 0)
 
 
-def evaluate_live(door: Door, products: Sequence[str], as_of: datetime) -> list[SuiteResult]:
+def evaluate_live(door: Door, products: Sequence[str], as_of: datetime) -> list[run.SuiteResult]:
     """The results of the live edition's suites, in the order of product names."""
-    with opened(door, os.environ) as (library, live), library.pin() as snapshot:
+    with live_edition.opened(door, os.environ) as (library, live), library.pin() as snapshot:
         for name in products:
             if name not in snapshot.generations:
                 raise UnknownName("product", name, snapshot.generations)
-        asker = Asker(snapshot, as_of=as_of, open_live=live.open)
+        asker = ask.Asker(snapshot, as_of=as_of, open_live=live.open)
         return [
-            run_suite(asker, sealed_suite(snapshot, name)) for name in products or sorted(snapshot.generations)
+            run.run_suite(asker, gates.sealed_suite(snapshot, name))
+            for name in products or sorted(snapshot.generations)
         ]
 
 
-def failures(results: Sequence[SuiteResult]) -> list[str]:
+def failures(results: Sequence[run.SuiteResult]) -> list[str]:
     """What fails an evaluation: golden values, forbidden answers, and scores below their floor."""
     failed = [
         f"{case.product}/{case.id}"
@@ -110,7 +108,7 @@ def failures(results: Sequence[SuiteResult]) -> list[str]:
     return failed + [f"{result.product}/{measure}" for result in results for measure in result.below_floor]
 
 
-def _print(results: Sequence[SuiteResult]) -> None:
+def _print(results: Sequence[run.SuiteResult]) -> None:
     console = Console()
     for result in results:
         if not result.cases:

@@ -17,6 +17,7 @@ from mcp_server.receipt import Cost, Receipt
 from semantic_layer.errors import Refused, Unauthenticated, WellheadError
 
 Status = Literal["ok", "refused", "failed"]
+_AS_IT_IS = frozenset({str, int, bool, type(None), Quoted})
 TEXT_BUDGET_CHARS = 8_000
 """About 2,000 tokens."""
 
@@ -100,10 +101,19 @@ def plain(value: Any) -> Any:
     """The value as JSON holds it: exact decimals stay exact (a number where that is exact, else a string),
     moments are ISO 8601 with their offset (UTC where they have none), NaN and infinities are null.
     """
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is dict:
+        return {str(name): plain(item) for name, item in cast("dict[Any, Any]", value).items()}
+    if kind is list or kind is tuple:
+        return [plain(item) for item in cast("list[Any]", value)]
+    return _converted(value)
+
+
+def _converted(value: Any) -> Any:
     match value:
-        case None | bool() | int() | Quoted():
-            return value
-        case str():
+        case int() | str():
             return value
         case float():
             return value if math.isfinite(value) else None

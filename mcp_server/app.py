@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware, get_access_token
 from mcp.server.lowlevel import Server
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mcp_server.connection import TurnsAway
 from mcp_server.credentials import Authenticate
+from mcp_server.endpoint import PATH, McpEndpoint
 from mcp_server.health import health_routes
 from mcp_server.hosts import CheckHost, transport_security
-from mcp_server.identity import principal_of
+from mcp_server.identity import bearer_of
 from mcp_server.identity_metadata import metadata_routes
 from mcp_server.logs import log_call
 from mcp_server.metrics import Metrics
@@ -26,27 +29,44 @@ from mcp_server.overload import RefuseOverload
 from mcp_server.problem import MEDIA_TYPE
 from mcp_server.protocol import Context, Identify, build_server
 from mcp_server.refresher import refreshing
+from mcp_server.refusals import DoorRefusals
 from mcp_server.rest import COMPONENTS, rest_routes
 from mcp_server.runner import CallRunner
 from mcp_server.service import Service
 from mcp_server.session import Caller
 from mcp_server.stopping import Stopping
+from mcp_server.subscriptions import Subscriptions
 from mcp_server.worker import working
+from semantic_layer.principal import ANONYMOUS
 
-MakeServer = Callable[[CallRunner, Identify, str], Server[Any]]
-
-SPARE_REQUESTS = 16
-"""Requests beyond those running and waiting that may be in flight: lists, health, slow bodies."""
+MakeServer = Callable[[CallRunner, Identify, str, Subscriptions], Server[Any]]
 
 
 class WellheadApp(FastAPI):
-    """The application; its OpenAPI document holds each schema once."""
+    """The application; its OpenAPI document holds each schema once.
+
+    Every request passes the `door` first, which hands it to `routed`.
+    """
+
+    door: ASGIApp
+    endpoint: McpEndpoint
+    turns_away: TurnsAway
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
         document = super().openapi()
         document.setdefault("components", {}).update(COMPONENTS)
         return document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.door(scope, receive, send)
+
+    async def routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request that was let in to what answers it: the protocol's before any routing."""
+        if scope["type"] == "http" and scope["path"] == PATH and scope["method"] in self.endpoint.methods:
+            await self.endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def build_app(service: Service, *, make_server: MakeServer = build_server, sessions: bool = False) -> FastAPI:
@@ -60,24 +80,23 @@ def build_app(service: Service, *, make_server: MakeServer = build_server, sessi
     settings = service.settings
     runner, stopping = CallRunner(service), Stopping()
     stopping.at_last(runner.stop)
-    server = make_server(runner, http_caller, version("wellhead"))
+    refusals = DoorRefusals(service.audit)
+    subscriptions = Subscriptions(runner, http_caller)
+    stopping.at_once(subscriptions.close)
+    server = make_server(runner, http_caller, version("wellhead"), subscriptions)
     server.middleware.append(metrics.operation)
-    security = transport_security(settings)
-    mcp_app = server.streamable_http_app(
-        stateless_http=not sessions,
-        transport_security=security,
-        max_request_body_size=settings.max_request_bytes,
-    )
+    endpoint = McpEndpoint(server, settings.max_request_bytes, sessions=sessions)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         async with (
-            server.session_manager.run(),
-            refreshing(service.library, settings.refresh_seconds),
+            endpoint.running(),
+            refreshing(service.library, settings.refresh_seconds, subscriptions.look),
             working(settings.worker_command),
         ):
             yield
         await service.verifier.close()
+        await to_thread.run_sync(refusals.close)
 
     app = WellheadApp(
         title="Wellhead",
@@ -90,34 +109,31 @@ def build_app(service: Service, *, make_server: MakeServer = build_server, sessi
     )
     app.include_router(health_routes(service, stopping))
     app.include_router(metadata_routes(settings))
-    app.include_router(rest_routes(runner))
+    app.include_router(rest_routes(runner, refusals))
     app.state.stopping = stopping
     app.state.metrics = metrics
     app.add_exception_handler(HTTPException, _http_problem)
-    app.router.routes.extend(mcp_app.routes if sessions else _post_only(mcp_app.routes))
-
-    most = settings.concurrent_calls + settings.waiting_calls + SPARE_REQUESTS
-    app.add_middleware(AuthContextMiddleware)
-    app.add_middleware(RefuseOverload, most=most, stopping=stopping)
-    app.add_middleware(Authenticate, settings=settings, verifier=service.verifier)
-    app.add_middleware(CheckHost, security=security)
+    app.router.routes.append(Route(PATH, endpoint, methods=sorted(endpoint.methods)))
+    app.endpoint = endpoint
+    overload = RefuseOverload(app.routed, runner.pace, stopping, refusals)
+    authenticate = Authenticate(overload, settings, service.verifier, refusals)
+    app.turns_away = lambda headers, client: overload.turns_away(authenticate.known(headers), headers, client)
+    app.door = CheckHost(authenticate, transport_security(settings), refusals)
     return app
 
 
 def http_caller(ctx: Context) -> Caller:
     """Who sent an MCP request over HTTP: the verified token's principal, or ANONYMOUS."""
-    return Caller(principal_of(get_access_token()), "http", client_name(ctx))
+    bearer = bearer_of(ctx.request.scope) if ctx.request is not None else None
+    if bearer is None:
+        return Caller(ANONYMOUS, "http", client_name(ctx))
+    return Caller(bearer.principal, "http", client_name(ctx), bearer.verified.expires_at)
 
 
 def client_name(ctx: Context) -> str:
     """What the client calls itself; for the audit log, never trusted."""
     given = ctx.session.client_params
     return f"{given.client_info.name} {given.client_info.version}" if given else ""
-
-
-def _post_only(routes: Sequence[BaseRoute]) -> list[BaseRoute]:
-    """The protocol's routes for POST alone: without sessions a GET would hold a stream on which nothing ever comes."""
-    return [Route(one.path, one.endpoint, methods=["POST"]) for one in routes if isinstance(one, Route)]
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import ErrorDetails
 
+from mcp_server.references import without_references
 from semantic_layer.errors import InvalidArgument, UnknownName
 
 MAX_SHOWN_CHARS = 60
@@ -24,9 +26,36 @@ class Arguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, raw: Any) -> Any:
+        return without_references(cast("Mapping[str, Any]", raw)) if isinstance(raw, Mapping) else raw
+
 
 Filter = Annotated[dict[str, Any] | list[Any], WithJsonSchema({"type": "object"})]
 """A filter as agents write it: a leaf or a node. A list, which means all of its parts, is taken too."""
+
+_MEANT: Mapping[str, tuple[str, ...]] = {
+    "query": ("question", "sql"),
+    "q": ("question", "query"),
+    "text": ("question", "query"),
+    "group_by": ("dimensions",),
+    "where": ("filters",),
+    "order_by": ("order",),
+    "sort": ("order",),
+    "fields": ("columns",),
+    "select": ("columns",),
+    "table": ("dataset",),
+    "id": ("key", "ref", "audit_id"),
+    "name": ("ref",),
+    "uri": ("ref",),
+    "search": ("contains", "query"),
+    "top_k": ("limit",),
+    "page": ("cursor",),
+    "statement": ("sql",),
+}
+"""What agents call an argument that is named otherwise here, as other servers have it."""
+_WANTED = {"list_type": "a list", "dict_type": "an object"}
 
 A = TypeVar("A", bound=Arguments)
 
@@ -40,10 +69,7 @@ def parse_arguments(model: type[A], raw: Mapping[str, Any] | None) -> A:
         unknown = [one for one in mistakes if one["type"] == "extra_forbidden"]
         if unknown:
             name = str(unknown[0]["loc"][-1])
-            allowed = ", ".join(model.model_fields)
-            raise UnknownName(
-                "argument", name[:MAX_SHOWN_CHARS], model.model_fields, hint=f"Arguments are: {allowed}."
-            ) from None
+            raise _unknown(name[:MAX_SHOWN_CHARS], model) from None
         raise InvalidArgument(
             " ".join(_sentence(one) for one in mistakes[:3]), hint="Mend it and call again."
         ) from None
@@ -88,10 +114,22 @@ def _short(node: Any) -> Any:
     return short
 
 
+def _unknown(name: str, model: type[Arguments]) -> UnknownName:
+    """The error for an argument that a tool has not got, with the one that others call so."""
+    hint = f"Arguments are: {', '.join(model.model_fields)}."
+    unknown = UnknownName("argument", name, model.model_fields, hint=hint)
+    meant = next((one for one in _MEANT.get(name.casefold(), ()) if one in model.model_fields), "")
+    return unknown if unknown.near or not meant else UnknownName("argument", name, hint=f"Say {meant!r}. {hint}")
+
+
 def _sentence(mistake: ErrorDetails) -> str:
     where = ".".join(str(part) for part in mistake["loc"]) or "the arguments"
     if mistake["type"] == "missing":
         return f"argument {where!r} is required."
     got = repr(mistake["input"])
     shown = got if len(got) <= MAX_SHOWN_CHARS else got[: MAX_SHOWN_CHARS - 1] + "…"
+    if mistake["type"] in _WANTED:
+        such = f", such as [{json.dumps(mistake['input'])}]" if isinstance(mistake["input"], str) else ""
+        listed = mistake["type"] == "list_type" and got == shown
+        return f"argument {where!r} must be {_WANTED[mistake['type']]}{such if listed else ''} (got {shown})."
     return f"argument {where!r}: {mistake['msg'][0].lower()}{mistake['msg'][1:]} (got {shown})."

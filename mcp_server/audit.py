@@ -52,15 +52,22 @@ class AuditLog:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record down. Raises EngineUnavailable where it cannot be flushed: the call must fail."""
+        self.submit(record).result()
+
+    def submit(self, record: Mapping[str, Any]) -> Future[None]:
+        """Have one record written down. What comes back is done once it is on disk; it cannot be cancelled, and
+        holds EngineUnavailable where the record cannot be flushed."""
         entry = _Entry(record, Future())
+        entry.written.set_running_or_notify_cancel()
         with self._lock:
             if self._closed:
-                raise _sink_down("it is closed")
+                entry.written.set_exception(_sink_down("it is closed"))
+                return entry.written
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_groups, name="audit", daemon=True)
                 self._writer.start()
             self._queue.put(entry)
-        entry.written.result()
+        return entry.written
 
     def find(self, audit_id: str) -> dict[str, Any]:
         """The record of one call, with the feedback it got under `feedback`. Raises UnknownName."""

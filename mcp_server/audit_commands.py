@@ -8,11 +8,9 @@ import sys
 
 import click
 
-from mcp_server.audit_opening import anchor_of
+from mcp_server import audit_opening, opening
+from mcp_server import replay as replaying
 from mcp_server.audit_verify import Verification, verify_log
-from mcp_server.opening import open_service, serving_settings
-from mcp_server.replay import given_arguments
-from mcp_server.replay import replay as ask_again
 from semantic_layer.door import Door
 from semantic_layer.errors import AuditBroken
 
@@ -33,8 +31,8 @@ def audit(door: Door, action: str, as_json: bool) -> None:
     Example:
       wellhead audit verify
     """
-    settings = serving_settings(door)
-    anchor = anchor_of(settings, os.environ)
+    settings = opening.serving_settings(door)
+    anchor = audit_opening.anchor_of(settings, os.environ)
     try:
         found = verify_log(settings.home / "audit", [anchor])
     finally:
@@ -76,9 +74,9 @@ def replay(door: Door, audit_id: str, arguments: str | None, as_json: bool) -> N
       wellhead replay a-20261122T101500-9f2c41d07b3e
       wellhead replay a-20261122T101500-9f2c41d07b3e --arguments '{"metrics": ["revenue"]}'
     """
-    given = given_arguments(arguments)
-    with open_service(door) as service:
-        found = ask_again(service, audit_id, given)
+    given = replaying.given_arguments(arguments)
+    with opening.open_service(door) as service:
+        found = replaying.replay(service, audit_id, given)
     if as_json:
         click.echo(json.dumps(found.to_json()))
     else:

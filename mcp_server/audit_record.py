@@ -17,6 +17,8 @@ from semantic_layer.principal import Principal
 
 MAX_NAME_CHARS = 100
 MAX_VALUES_BYTES = 20_000
+MOST_IDENTIFIED = 5_000
+_IDENTIFIED: dict[tuple[object, ...], tuple[str, dict[str, Any]]] = {}
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,20 @@ def record_of_call(
 
     No data of the answer is kept, only its digest.
     """
-    receipt = answer.receipt
+    receipt, given = answer.receipt, canonical(asked)
+    digest, claims = _identified(caller.principal)
     record: dict[str, Any] = {
         "kind": "call",
         "id": receipt.audit_id,
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "trace_id": trace_id(),
         "subject": caller.principal.subject,
-        "principal": principal_key(caller.principal),
-        "who": who(caller.principal),
+        "principal": digest,
+        "who": claims,
         "client": caller.client[:MAX_NAME_CHARS],
         "transport": caller.transport,
         "tool": tool[:MAX_NAME_CHARS],
-        "arguments_sha256": arguments_digest(asked),
+        "arguments_sha256": hashlib.sha256(given).hexdigest(),
         "status": answer.status,
         "clock": basis.clock,
         "edition": receipt.edition,
@@ -82,7 +85,7 @@ def record_of_call(
     if answer.error is not None:
         record["code"] = answer.error.code
         record["rule"] = getattr(answer.error, "rule", "")
-    if basis.values and len(canonical(asked)) <= MAX_VALUES_BYTES:
+    if basis.values and len(given) <= MAX_VALUES_BYTES:
         record["arguments"] = plain(asked)
     return {name: value for name, value in record.items() if value not in ("", {}, ())}
 
@@ -95,6 +98,16 @@ def arguments_digest(asked: Mapping[str, Any]) -> str:
 def canonical(asked: Mapping[str, Any]) -> bytes:
     """A call's arguments as bytes, equal for equal arguments."""
     return json.dumps(dict(asked), sort_keys=True, default=str).encode("utf-8", "surrogatepass")
+
+
+def _identified(principal: Principal) -> tuple[str, dict[str, Any]]:
+    """A caller's digest and claims, made once for each caller that asks again and again."""
+    found = _IDENTIFIED.get(principal.key)
+    if found is None:
+        if len(_IDENTIFIED) >= MOST_IDENTIFIED:
+            _IDENTIFIED.clear()
+        found = _IDENTIFIED[principal.key] = principal_key(principal), who(principal)
+    return found
 
 
 def who(principal: Principal) -> dict[str, Any]:

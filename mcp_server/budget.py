@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from semantic_layer.principal import Principal
 
 MINUTE = 60.0
 CHARACTERS_A_TOKEN = 4
+LOTS_A_MINUTE = 600
+LOT_SECONDS = 1.0
+MOST_LOTS = 10_000
 _CALLS, _ROWS, _BYTES, _TOKENS, _SCANNED = "calls", "rows", "bytes", "reply_tokens", "scanned_rows"
 _OWED: Mapping[str, str] = MappingProxyType(
     {_ROWS: "rows_per_minute", _BYTES: "bytes_per_minute", _TOKENS: "reply_tokens_per_minute"}
@@ -33,13 +37,20 @@ class Budget:
         self._settings = settings
         self._store = store
         self._clock = clock
+        self._lock = threading.Lock()
+        self._lots: dict[str, tuple[int, float]] = {}
 
     def begin(self, principal: Principal, seconds: float) -> Spending:
-        """Count a call that ends within these seconds. Raises LimitExceeded saying when to come back."""
-        limits = self._settings.of(principal)
-        who, lease = account_of(principal), secrets.token_hex(8)
-        if limits == CallerLimits(calls_per_minute=0):
+        """Count a call that ends within these seconds. Raises LimitExceeded saying when to come back.
+
+        Where only many calls a minute are limited, a process draws them in lots; what is left of one is lost after
+        LOT_SECONDS, so that all together never make more calls than the limit, and at most one lot fewer each.
+        """
+        limits, who = self._settings.of(principal), account_of(principal)
+        lot = _lot_of(limits)
+        if lot == 0 or (lot > 1 and self._drawn(who)):
             return Spending(self, principal, limits, "")
+        lease = secrets.token_hex(8)
 
         def step(account: Account) -> None:
             now = self._clock()
@@ -49,12 +60,29 @@ class Budget:
                 raise _exceeded("concurrent_calls", limits.concurrent_calls, 1.0)
             for name, setting in _OWED.items():
                 _require(account, name, getattr(limits, setting), 0.0, now)
-            _take(account, _CALLS, limits.calls_per_minute, 1.0, now)
+            _take(account, _CALLS, limits.calls_per_minute, float(lot), now)
             if limits.concurrent_calls:
                 running[lease] = now + seconds
 
         self._store.change(who, step)
+        if lot > 1:
+            self._draw(who, lot - 1)
         return Spending(self, principal, limits, lease)
+
+    def _drawn(self, who: str) -> bool:
+        """Whether a call was taken from what this process drew before."""
+        with self._lock:
+            left, until = self._lots.get(who, (0, 0.0))
+            if not left or until < time.monotonic():
+                return False
+            self._lots[who] = left - 1, until
+            return True
+
+    def _draw(self, who: str, calls: int) -> None:
+        with self._lock:
+            if len(self._lots) >= MOST_LOTS:
+                self._lots.clear()
+            self._lots[who] = calls, time.monotonic() + LOT_SECONDS
 
     def scan(self, spending: Spending, rows: int) -> None:
         """Count rows that the call is about to read. Raises Refused past the limit of a call, LimitExceeded."""
@@ -111,6 +139,13 @@ class Spending:
     def end(self, cost: Cost, reply_characters: int) -> None:
         """As `Budget.end`."""
         self.budget.end(self, cost, reply_characters)
+
+
+def _lot_of(limits: CallerLimits) -> int:
+    """How many calls are drawn at once; one where anything else is limited too, 0 where nothing is."""
+    if limits == CallerLimits(calls_per_minute=limits.calls_per_minute):
+        return max(1, limits.calls_per_minute // LOTS_A_MINUTE) if limits.calls_per_minute else 0
+    return 1
 
 
 def account_of(principal: Principal) -> str:

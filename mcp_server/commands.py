@@ -8,26 +8,22 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from indexes.result_files import FORMATS, FileFormat
-from mcp_server.answer import Answer
-from mcp_server.client_config import CLIENTS, client_configuration
-from mcp_server.identity import DEFAULT_LIFETIME_SECONDS, SCOPES, SQL, TokenAuthority
-from mcp_server.keys import token_keys
-from mcp_server.opening import open_service, serving_settings
-from mcp_server.query_output import print_numbers, write_numbers
-from mcp_server.serving import serve_http
-from mcp_server.session import Caller
-from mcp_server.stdio import serve_stdio
-from mcp_server.table import aligned_table
-from mcp_server.tool import Tool
-from mcp_server.tools.query_metrics import whole_query_tool
+from indexes.file_format import FORMATS, FileFormat
+from mcp_server import answer as answers
+from mcp_server import client_config as clients
+from mcp_server import identity, keys, opening, query_output, serving, session, stdio, table
+from mcp_server import service as services
+from mcp_server import tool as tools
+from mcp_server.tools import query_metrics
+from semantic_layer import principal_form
 from semantic_layer.door import Door
 from semantic_layer.errors import InvalidArgument, Refused
-from semantic_layer.principal_form import principal_of_form
+from semantic_layer.identity_settings import SCOPES, TOKEN_HOURS
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 as_principal = click.option(
@@ -40,9 +36,16 @@ where = click.option("--where", metavar="JSON", help='A filter: {"field": "regio
 limit = click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 
 
-def ask(door: Door, tool: str, arguments: Mapping[str, Any], as_form: str | None, as_json: bool) -> None:
+def ask(
+    door: Door,
+    tool: str,
+    arguments: Mapping[str, Any],
+    as_form: str | None,
+    as_json: bool,
+    moment: services.Moment | None = None,
+) -> None:
     """Call one tool, print its answer, and end with the exit code of a refusal or failure."""
-    answer = called(door, tool, arguments, as_form)
+    answer = called(door, tool, arguments, as_form, moment)
     if as_json:
         click.echo(json.dumps(answer.to_json(), ensure_ascii=False))
         if answer.error is not None:
@@ -53,32 +56,44 @@ def ask(door: Door, tool: str, arguments: Mapping[str, Any], as_form: str | None
         print_answer(answer)
 
 
-def called(door: Door, tool: str | Tool, arguments: Mapping[str, Any], as_form: str | None) -> Answer:
+def called(
+    door: Door,
+    tool: str | tools.Tool,
+    arguments: Mapping[str, Any],
+    as_form: str | None,
+    moment: services.Moment | None = None,
+) -> answers.Answer:
     """A tool's answer to the command line's principal: one of the server's by its name, or one that no list shows."""
-    principal = principal_of_form(as_form) if as_form else door.settings.cli
+    principal = principal_form.principal_of_form(as_form) if as_form else door.settings.cli
     given = {name: value for name, value in arguments.items() if value not in (None, (), [])}
-    caller = Caller(principal, "cli", "wellhead")
-    with open_service(door) as service:
-        if isinstance(tool, Tool):
-            return service.answer(caller, tool, given)
+    caller = session.Caller(principal, "cli", "wellhead")
+    with opening.open_service(door) as service:
+        if isinstance(tool, tools.Tool):
+            return service.answer(caller, tool, given, moment=moment)
         if "response_format" in service.tools[tool].arguments.model_fields:
             given["response_format"] = "detailed"  # a person scrolls; only models pay by the token
-        return service.call(caller, tool, given)
+        return service.call(caller, tool, given, moment=moment)
 
 
-def answered(door: Door, tool: str | Tool, arguments: Mapping[str, Any], as_form: str | None) -> Answer:
+def answered(
+    door: Door,
+    tool: str | tools.Tool,
+    arguments: Mapping[str, Any],
+    as_form: str | None,
+    moment: services.Moment | None = None,
+) -> answers.Answer:
     """As `called`; a refusal or failure is raised."""
-    answer = called(door, tool, arguments, as_form)
+    answer = called(door, tool, arguments, as_form, moment)
     if answer.error is not None:
         raise answer.error
     return answer
 
 
-def print_answer(answer: Answer) -> None:
+def print_answer(answer: answers.Answer) -> None:
     """The answer's text without the fence that is meant for models."""
     rows = answer.data.get("rows")
     if rows and isinstance(rows[0], dict):
-        click.echo(aligned_table(list(rows[0]), rows))
+        click.echo(table.aligned_table(list(rows[0]), rows))
         click.echo(answer.receipt.line())
     else:
         lines = [line for line in answer.to_text().splitlines() if f"data-{answer.fence.marker}>" not in line]
@@ -153,6 +168,7 @@ def search(
 @click.option("--chart", is_flag=True, help="Draw a bar for each row.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Write all rows in this format.")
 @click.option("--into", metavar="FILE", help="Where --format writes; by default standard output.")
+@click.option("--as-of", type=click.DateTime(), help="The clock of the question, in UTC; by default now.")
 @as_principal
 @as_json
 @click.pass_obj
@@ -171,6 +187,7 @@ def query(
     chart: bool,
     form: FileFormat | None,
     into: str | None,
+    as_of: datetime | None,
     as_form: str | None,
     as_json: bool,
 ) -> None:
@@ -179,12 +196,16 @@ def query(
     Shown is a table, with the totals over all rows below a page and a sparkline for each series over time. Ends with
     exit code 2 for a name or value that does not fit, 4 where the query is refused.
 
+    --as-of is the moment that freshness is told at; the audit log keeps it for `wellhead replay`. The rows are those
+    of the edition in force.
+
     \b
     Examples:
       wellhead query net_revenue --by region --grain year
       wellhead query net_revenue --grain month --chart
       wellhead query orders returns --start 2025-01-01 --end 2026-01-01 --json
       wellhead query net_revenue --by region --grain day --format parquet --into revenue.parquet
+      wellhead query net_revenue --as-of 2025-06-30T12:00:00 --json
     """
     time = {"grain": grain, "start": start, "end": end, "zone": zone}
     asked = {
@@ -198,14 +219,15 @@ def query(
     }
     if into and not form:
         raise InvalidArgument("--into needs a format.", hint="Pass --format csv, arrow or parquet.")
+    moment = services.Moment(None, as_of.replace(tzinfo=UTC)) if as_of else None
     if form:
-        tool = whole_query_tool(door.settings.reporting.time_zone)
-        write_numbers(answered(door, tool, asked, as_form), form, into)
+        tool = query_metrics.whole_query_tool(door.settings.reporting.time_zone)
+        query_output.write_numbers(answered(door, tool, asked, as_form, moment), form, into)
     elif as_json:
-        ask(door, "query_metrics", asked, as_form, as_json)
+        ask(door, "query_metrics", asked, as_form, as_json, moment)
     else:
-        found = answered(door, "query_metrics", asked, as_form)
-        print_numbers(found, chart=chart, width=shutil.get_terminal_size().columns)
+        found = answered(door, "query_metrics", asked, as_form, moment)
+        query_output.print_numbers(found, chart=chart, width=shutil.get_terminal_size().columns)
 
 
 @click.command()
@@ -264,8 +286,8 @@ def sql(door: Door, statement: str, limit: int | None, as_form: str | None, as_j
       wellhead sql "select region, count(*) from orders.orders group by region"
       wellhead sql "select * from orders.orders" --limit 5 --as '{"roles": ["analyst"], "scopes": ["read", "sql"]}'
     """
-    principal = principal_of_form(as_form) if as_form else door.settings.cli
-    if SQL not in principal.scopes:
+    principal = principal_form.principal_of_form(as_form) if as_form else door.settings.cli
+    if identity.SQL not in principal.scopes:
         raise Refused(
             "SQL needs the scope `sql`.",
             rule="scope",
@@ -328,7 +350,13 @@ def trace(door: Door, audit_id: str, as_form: str | None, as_json: bool) -> None
 @click.option("--attributes", metavar="JSON", help="""Such as '{"regions": ["EU"]}'.""")
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=("read",), show_default=True)
 @click.option("--client", default="development", show_default=True, help="The client's name.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), default=DEFAULT_LIFETIME_SECONDS / 3_600)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TOKEN_HOURS,
+    show_default=True,
+    help="How long it holds.",
+)
 @click.option("--audience", help="The server's MCP URL; by default the one of wellhead.yaml.")
 @as_json
 @click.pass_obj
@@ -354,9 +382,9 @@ def token(
         "attributes": json_option(attributes, "--attributes") or {},
         "scopes": list(scopes),
     }
-    principal = replace(principal_of_form(json.dumps(form), subject), client=client)
-    url = audience or serving_settings(door).resource_url
-    authority = TokenAuthority(token_keys(door.home, os.environ), url)
+    principal = replace(principal_form.principal_of_form(json.dumps(form), subject), client=client)
+    url = audience or opening.serving_settings(door).resource_url
+    authority = identity.TokenAuthority(keys.token_keys(door.home, os.environ), url)
     issued = authority.issue(principal, lifetime_seconds=int(hours * 3_600))
     click.echo(
         json.dumps({"token": issued, "audience": url, "expires_in": int(hours * 3_600)}) if as_json else issued
@@ -364,7 +392,7 @@ def token(
 
 
 @click.command("client-config")
-@click.argument("client", type=click.Choice(CLIENTS))
+@click.argument("client", type=click.Choice(clients.CLIENTS))
 @click.option(
     "--http", is_flag=True, help="Connect to the running HTTP server instead of starting one over stdio."
 )
@@ -378,7 +406,7 @@ def client_config(door: Door, client: str, http: bool, as_json: bool) -> None:
       wellhead client-config claude-code
       wellhead client-config vscode --http
     """
-    configuration = client_configuration(client, door.root, serving_settings(door), http=http)
+    configuration = clients.client_configuration(client, door.root, opening.serving_settings(door), http=http)
     if as_json:
         click.echo(json.dumps({"client": client, "file": configuration.file, "text": configuration.text}))
     else:
@@ -398,15 +426,15 @@ def serve(door: Door, address: str | None, public_url: str | None, no_worker: bo
       wellhead serve
       wellhead serve --http 127.0.0.1:8420
     """
-    settings = serving_settings(door, worker=not no_worker)
+    settings = opening.serving_settings(door, worker=not no_worker)
     if address is None:
-        with open_service(door, settings) as service:
-            serve_stdio(service)
+        with opening.open_service(door, settings) as service:
+            stdio.serve_stdio(service)
         return
     host, port = host_and_port(address, settings.host, settings.port)
     settings = replace(settings, host=host, port=port, public_url=public_url or settings.public_url)
-    with open_service(door, settings) as service:
-        serve_http(service)
+    with opening.open_service(door, settings) as service:
+        serving.serve_http(service)
 
 
 def host_and_port(address: str, host: str, port: int) -> tuple[str, int]:

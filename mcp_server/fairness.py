@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import anyio
 
@@ -19,7 +20,7 @@ class Shares:
     """
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._held: Counter[str] = Counter()
 
     @property
@@ -30,10 +31,10 @@ class Shares:
     def admits(self, who: str) -> bool:
         """Whether this caller may take a place now."""
         total = self.held
-        if total < self._most:
+        if total < self.most:
             return True
         callers = len(self._held) + (who not in self._held)
-        return total < 2 * self._most and self._held[who] < self._most // callers
+        return total < 2 * self.most and self._held[who] < self.most // callers
 
     def take(self, who: str) -> None:
         """Take a place."""
@@ -50,7 +51,9 @@ class FairQueue:
     """At most `running` turns at a time. The next goes to the waiting caller who runs least, and among those to the
     one whose last turn is longest ago. One per event loop."""
 
-    def __init__(self, running: int, waiting: int) -> None:
+    def __init__(self, running: int, waiting: int, waited: Callable[[float], None] = lambda _: None) -> None:
+        """`waited` hears of each turn how many seconds it was waited for."""
+        self._waited = waited
         self._free = running
         self._running: Counter[str] = Counter()
         self._shares = Shares(waiting)
@@ -75,10 +78,11 @@ class FairQueue:
     async def _begin(self, who: str) -> None:
         if self._free > 0:
             self._start(who)
+            self._waited(0.0)
             return
         if not self._shares.admits(who):
             raise busy()
-        called = anyio.Event()
+        called, since = anyio.Event(), time.monotonic()
         self._waiting.setdefault(who, deque()).append(called)
         self._shares.take(who)
         try:
@@ -89,6 +93,7 @@ class FairQueue:
             else:
                 self._leave(who, called)
             raise
+        self._waited(time.monotonic() - since)
 
     def _start(self, who: str) -> None:
         self._free -= 1

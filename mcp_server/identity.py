@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 
 from indexes.keys import Key, Keyring
 from semantic_layer.errors import InvalidArgument, Unauthenticated
-from semantic_layer.identity_settings import SCOPES
+from semantic_layer.identity_settings import SCOPES, TOKEN_HOURS
 from semantic_layer.principal import ANONYMOUS, AttributeValue, Principal
 
 ISSUER = "wellhead-development"
@@ -23,7 +24,7 @@ ALGORITHM = "EdDSA"
 MAX_TOKEN_CHARS = 8_192
 LEEWAY_SECONDS = 5
 READ, SQL, OPERATE, REQUEST = SCOPES
-DEFAULT_LIFETIME_SECONDS = 8 * 3_600
+DEFAULT_LIFETIME_SECONDS = TOKEN_HOURS * 3_600
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,30 @@ class Verified:
     principal: Principal
     expires_at: int
     issuer: str
+
+
+class Bearer(AuthenticatedUser):
+    """The caller of an HTTP request as the request carries it: our principal, which the SDK sees when it asks."""
+
+    def __init__(self, verified: Verified, resource: str) -> None:
+        self.verified = verified
+        self._resource = resource
+        self.username = verified.principal.client
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return self.verified.principal
+
+    @cached_property
+    def access_token(self) -> AccessToken:  # type: ignore[override]
+        """See AuthenticatedUser."""
+        return access_token(self.verified, self._resource)
+
+    @cached_property
+    def scopes(self) -> list[str]:  # type: ignore[override]
+        """See AuthenticatedUser."""
+        return sorted(self.principal.scopes)
 
 
 class TokenAuthority:
@@ -65,6 +90,13 @@ class TokenAuthority:
         """Whom a token names. Raises Unauthenticated with the reason, and never the token."""
         claims = self._claims(token)
         return Verified(_principal(claims), int(claims["exp"]), ISSUER)
+
+    async def key(self, key_id: str, algorithm: str) -> Key:
+        """The key of this workspace under this id. Raises Unauthenticated where there is none."""
+        key = self._keys.find(key_id)
+        if key is None or algorithm != ALGORITHM:
+            raise _unusable("it was not signed by a key of this workspace")
+        return key
 
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_CHARS:
@@ -105,9 +137,16 @@ def access_token(verified: Verified, resource: str) -> AccessToken:
     )
 
 
-def principal_of(access: AccessToken | None) -> Principal:
-    """The caller of an HTTP request: what its verified token says, or ANONYMOUS where it showed none."""
-    return ANONYMOUS if access is None else _principal(access.claims or {})
+def bearer_of(scope: Mapping[str, Any]) -> Bearer | None:
+    """Who showed a good token with an HTTP request, by its ASGI scope; None where none was shown."""
+    user = scope.get("user")
+    return user if isinstance(user, Bearer) else None
+
+
+def caller_of(scope: Mapping[str, Any]) -> Principal:
+    """The caller of an HTTP request, by its ASGI scope: whom its token names, or ANONYMOUS where it showed none."""
+    bearer = bearer_of(scope)
+    return ANONYMOUS if bearer is None else bearer.principal
 
 
 def _claims_of(principal: Principal) -> dict[str, Any]:

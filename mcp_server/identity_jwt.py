@@ -22,22 +22,28 @@ class IssuerTokens:
 
     def __init__(self, issuer: IssuerSettings, keys: IssuerKeys, audiences: tuple[str, ...]) -> None:
         self.issuer = issuer
-        self._keys = keys
+        self.keys = keys
         self._audiences = issuer.audiences or audiences
 
-    async def verify(self, token: str, header: Mapping[str, Any]) -> Verified:
-        """Whom the token names. Raises Unauthenticated with the reason and never the token, EngineUnavailable.
+    async def key(self, header: Mapping[str, Any]) -> jwt.PyJWK:
+        """The key that a token with this header must be signed by. Raises Unauthenticated, EngineUnavailable.
 
-        The algorithm must be on the issuer's list, the key be published by the issuer, the issuer and one audience
-        be the expected ones, and the time lie between `nbf` and `exp`, give or take the clock skew.
+        The algorithm must be on the issuer's list, and the key be published by the issuer.
         """
         algorithm = header.get("alg")
         if algorithm not in self.issuer.algorithms:
             raise unusable("its algorithm is not accepted")
         if "crit" in header or str(header.get("typ", "jwt")).casefold() not in TYPES:
             raise unusable("it is not an access token")
-        key = await self._keys.find(str(header.get("kid", "")), str(algorithm))
-        claims = self._claims(token, key, str(algorithm))
+        return await self.keys.find(str(header.get("kid", "")), str(algorithm))
+
+    def verify(self, token: str, key: jwt.PyJWK, algorithm: str) -> Verified:
+        """Whom the token names. Raises Unauthenticated with the reason and never the token.
+
+        The issuer and one audience must be the expected ones, and the time lie between `nbf` and `exp`, give or take
+        the clock skew.
+        """
+        claims = self._claims(token, key, algorithm)
         return Verified(principal_of_claims(claims, self.issuer), int(claims["exp"]), self.issuer.issuer)
 
     def _claims(self, token: str, key: jwt.PyJWK, algorithm: str) -> dict[str, Any]:

@@ -35,11 +35,12 @@ class IssuerKeys:
         self._lock = anyio.Lock()
         self._url = issuer.jwks
         self._keys: dict[str, Mapping[str, Any]] = {}
+        self._read: dict[tuple[str, str], jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
         self._asked_at = float("-inf")
 
     async def find(self, key_id: str, algorithm: str) -> jwt.PyJWK:
-        """The public key of this id for this algorithm.
+        """The public key of this id for this algorithm: the same object until the set is fetched again.
 
         An id that is not there fetches the set again, but never within REFETCH_SECONDS of the last time: until
         then every unknown id is refused at once. Raises Unauthenticated, or EngineUnavailable where the issuer
@@ -52,7 +53,10 @@ class IssuerKeys:
         found = self._keys.get(key_id)
         if found is None:
             raise Unauthenticated("the token was signed by a key that its issuer does not publish.")
-        return _usable(found, algorithm)
+        key = self._read.get((key_id, algorithm))
+        if key is None:
+            key = self._read[key_id, algorithm] = _usable(found, algorithm)
+        return key
 
     def _age(self) -> float:
         return self._clock() - self._fetched_at
@@ -65,7 +69,7 @@ class IssuerKeys:
                 return
             self._asked_at = self._clock()
             try:
-                self._keys = await self._published()
+                self._keys, self._read = await self._published(), {}
                 self._fetched_at = self._clock()
             except EngineUnavailable:
                 if self._age() > STALE_SECONDS:

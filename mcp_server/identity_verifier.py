@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from indexes.keys import keyring
-from mcp_server.identity import ISSUER, MAX_TOKEN_CHARS, TokenAuthority, Verified
+from mcp_server.identity import ISSUER, LEEWAY_SECONDS, MAX_TOKEN_CHARS, TokenAuthority, Verified
+from mcp_server.identity_checked import Checked, CheckedTokens
 from mcp_server.identity_fetch import IssuerClient
 from mcp_server.identity_introspection import Introspection
 from mcp_server.identity_jwt import IssuerTokens, unusable
@@ -24,6 +25,7 @@ class TokenVerifier:
         """Raises InvalidArgument where a variable that holds a secret is not set."""
         identity, audience = settings.identity, settings.resource_url
         self._client = IssuerClient()
+        self._checked = CheckedTokens()
         self._development = (
             TokenAuthority(keyring(settings.home, "tokens", environment), audience)
             if identity.development
@@ -46,6 +48,13 @@ class TokenVerifier:
         """
         if not 0 < len(token) <= MAX_TOKEN_CHARS:
             raise unusable("it is empty or too long")
+        return await self._checked.find(token) or await self._verified(token)
+
+    def known(self, token: str) -> Verified | None:
+        """Whom the token named when it was checked lately, whether or not it still holds."""
+        return self._checked.known(token)
+
+    async def _verified(self, token: str) -> Verified:
         unchecked = _unchecked(token)
         if unchecked is None:
             if self._introspection is None or not token.isascii() or not token.isprintable():
@@ -53,12 +62,19 @@ class TokenVerifier:
             return await self._introspection.verify(token)
         header, claims = unchecked
         issuer = claims.get("iss")
+        key_id, algorithm = str(header.get("kid", "")), str(header.get("alg"))
         if issuer == ISSUER and self._development is not None:
-            return self._development.verify(token)
-        known = self._issuers.get(issuer) if isinstance(issuer, str) else None
-        if known is None:
-            raise unusable("its issuer is not one that is accepted here")
-        return await known.verify(token, header)
+            verified, find = self._development.verify(token), self._development.key
+            checked = Checked(verified, await find(key_id, algorithm), key_id, algorithm, find, LEEWAY_SECONDS)
+        else:
+            known = self._issuers.get(issuer) if isinstance(issuer, str) else None
+            if known is None:
+                raise unusable("its issuer is not one that is accepted here")
+            key = await known.key(header)
+            verified, skew = known.verify(token, key, algorithm), known.issuer.clock_skew_seconds
+            checked = Checked(verified, key, key_id, algorithm, known.keys.find, skew)
+        self._checked.keep(token, checked)
+        return checked.verified
 
     async def close(self) -> None:
         """Close the connections to issuers."""

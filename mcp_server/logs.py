@@ -52,6 +52,8 @@ def log_to(stream: TextIO, form: LogFormat) -> None:
 
 def log_call(caller: Caller, tool: str, answer: Answer) -> None:
     """One line a call: who, which tool, how it ended and what it cost; no argument and no data."""
+    if not calls.isEnabledFor(logging.INFO):
+        return
     receipt = answer.receipt
     facts = {
         "audit_id": receipt.audit_id,

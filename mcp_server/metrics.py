@@ -10,7 +10,7 @@ from typing import Any
 from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult
+from mcp.types import METHOD_NOT_FOUND, CallToolResult
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -23,11 +23,12 @@ from mcp_server.answer import Answer
 from mcp_server.home_metrics import HomeCollector
 from mcp_server.service import Service
 from mcp_server.session import Caller
+from mcp_server.subscriptions import METHOD
 
 BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 """Seconds; those of the semantic conventions for `mcp.server.operation.duration`."""
 OTHER = "other"
-"""The tool of a call that names none of ours: a label must not grow with what callers type."""
+"""The tool or method of a request that names none of ours: a label must not grow with what callers type."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -61,20 +62,27 @@ class Metrics:
         )
         self._rows = Counter("wellhead_rows", "Rows handed out.", ("tool",), registry=self.registry)
         self._bytes = Counter("wellhead_reply_bytes", "Bytes of answers' data.", ("tool",), registry=self.registry)
+        self._of_tool: dict[str, tuple[Histogram, Counter, Counter]] = {}
         self.registry.register(HomeCollector(service))
 
     def observe(self, caller: Caller, tool: str, answer: Answer) -> None:
         """Count one answered call."""
         name, cost = self._tool(tool), answer.receipt.cost
         code = answer.error.code if answer.error is not None else ""
+        of_tool = self._of_tool.get(name)
+        if of_tool is None:
+            of_tool = self._seconds.labels(name), self._rows.labels(name), self._bytes.labels(name)
+            self._of_tool[name] = of_tool
+        seconds, rows, size = of_tool
         self._calls.labels(name, answer.status, code, caller.transport).inc()
-        self._seconds.labels(name).observe(cost.ms / 1_000)
-        self._rows.labels(name).inc(cost.rows)
-        self._bytes.labels(name).inc(cost.bytes)
+        seconds.observe(cost.ms / 1_000)
+        rows.inc(cost.rows)
+        size.inc(cost.bytes)
 
     async def operation(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        """MCP middleware: times every request of the protocol; notifications are not operations."""
-        if ctx.request_id is None:
+        """MCP middleware: times every request of the protocol. Notifications are no operations, nor are streams, which
+        last as long as somebody listens."""
+        if ctx.request_id is None or ctx.method == METHOD:
             return await call_next(ctx)
         started, error = time.perf_counter(), "cancelled"
         try:
@@ -92,7 +100,8 @@ class Metrics:
         finally:
             name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else ""
             transport = "pipe" if ctx.request is None else "tcp"
-            labels = (ctx.method, self._tool(str(name)) if name else "", error, transport)
+            method = OTHER if error == str(METHOD_NOT_FOUND) else ctx.method
+            labels = (method, self._tool(str(name)) if name else "", error, transport)
             self._operations.labels(*labels).observe(time.perf_counter() - started)
 
     def _tool(self, name: str) -> str:

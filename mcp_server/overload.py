@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.budget import account_of
+from mcp_server.connection import TurnedAway
 from mcp_server.credentials import guarded
+from mcp_server.endpoint import PATH
 from mcp_server.fairness import Shares, busy
-from mcp_server.identity import principal_of
+from mcp_server.identity import caller_of
+from mcp_server.pace import Pace
 from mcp_server.problem import problem_response
+from mcp_server.refusals import DoorRefusals
 from mcp_server.stopping import Stopping, stopping_now
+from mcp_server.subscriptions import METHOD
+from semantic_layer.principal import Principal
 
 
 class RefuseOverload:
@@ -20,19 +30,29 @@ class RefuseOverload:
     that is stopping turns away every new request.
     """
 
-    def __init__(self, app: ASGIApp, most: int, stopping: Stopping) -> None:
+    def __init__(self, app: ASGIApp, pace: Pace, stopping: Stopping, refusals: DoorRefusals) -> None:
         self._app = app
-        self._in_flight = Shares(most)
+        self._refusals = refusals
+        self._pace = pace
+        self._in_flight = Shares(pace.places)
+        self._busy = busy()
+        self._refusal = _on_the_wire(problem_response(self._busy))
         self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not guarded(scope["path"]):
             await self._app(scope, receive, send)
             return
-        who = _who(scope)
-        if self._stopping.begun or not self._in_flight.admits(who):
+        if listens(scope) and not self._stopping.begun:
+            await self._app(scope, receive, send)
+            return
+        caller = caller_of(scope)
+        who = account_of(caller)
+        if self._stopping.begun or not self._admits(who):
             refusal = stopping_now() if self._stopping.begun else busy()
-            await problem_response(refusal, headers={"Connection": "close"})(scope, receive, send)
+            self._refusals.note_error(scope, refusal, caller.subject)
+            headers = {"Connection": "close"} if self._stopping.begun else {}
+            await problem_response(refusal, headers=headers)(scope, receive, send)
             return
         self._in_flight.take(who)
         try:
@@ -40,7 +60,37 @@ class RefuseOverload:
         finally:
             self._in_flight.give(who)
 
+    def turns_away(
+        self, caller: Principal | None, headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None
+    ) -> TurnedAway | None:
+        """What becomes of a request of this caller that would be turned away; None where it may come in, and where
+        the application must look at it itself."""
+        if caller is None or self._stopping.begun or self._admits(account_of(caller)):
+            return None
+        if any(name == b"mcp-method" and value == METHOD.encode() for name, value in headers):
+            return None
+        self._refusals.note_error({"path": PATH, "client": client}, self._busy, caller.subject)
+        return TurnedAway(self._refusal, self._pace.hold)
 
-def _who(scope: Scope) -> str:
-    user = scope.get("user")
-    return account_of(principal_of(user.access_token if isinstance(user, AuthenticatedUser) else None))
+    def _admits(self, who: str) -> bool:
+        self._in_flight.most = self._pace.places
+        return self._in_flight.admits(who)
+
+
+def _on_the_wire(response: Response) -> bytes:
+    """A response as HTTP/1.1 writes it."""
+    status = HTTPStatus(response.status_code)
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() + head + b"\r\n" + bytes(response.body)
+
+
+def listens(scope: Scope) -> bool:
+    """Whether a request opens a stream of changes: those stay open, and are counted where they are served.
+
+    The headers are believed because the protocol refuses a request whose body says something else than they do; in a
+    revision that has no such rule, or given twice, they count for nothing.
+    """
+    found = [(name, value) for name, value in scope["headers"] if name in (b"mcp-method", b"mcp-protocol-version")]
+    held = dict(found)
+    version = held.get(b"mcp-protocol-version", b"").decode("latin-1")
+    return len(found) == 2 and held.get(b"mcp-method") == METHOD.encode() and version in MODERN_PROTOCOL_VERSIONS

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from indexes.result_files import FileColumn, FileFormat, encoded_rows
+from indexes.file_format import FileFormat
+from indexes.result_files import FileColumn, encoded_rows
 from mcp_server.answer import Answer
 from mcp_server.chart import bars, sparklines
 from mcp_server.table import aligned_table

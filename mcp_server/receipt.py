@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from indexes.library import LiveGeneration, Snapshot
 from semantic_layer.policy import Grant
-from semantic_layer.predicate import TRUE
 from semantic_layer.product import ServiceLevel
 
 Freshness = Literal["fresh", "stale", "unknown", "live"]
@@ -81,9 +80,10 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         """The receipt in JSON form; empty parts are left out."""
-        form: dict[str, Any] = asdict(self)
-        form["sources"] = [{k: v for k, v in source.items() if v} for source in form["sources"]]
-        form["policy"] = {k: v for k, v in form["policy"].items() if v or k == "revision"}
+        form: dict[str, Any] = {**vars(self)}
+        form["sources"] = [{k: v for k, v in vars(source).items() if v} for source in self.sources]
+        form["policy"] = {k: v for k, v in vars(self.policy).items() if v or k == "revision"}
+        form["certification"], form["cost"] = dict(self.certification), dict(vars(self.cost))
         return {name: value for name, value in form.items() if value or name in ("edition", "policy", "cost")}
 
     def line(self) -> str:
@@ -131,22 +131,13 @@ def freshness_of(watermark: str, promise: ServiceLevel | None, now: datetime) ->
 
 def policy_note(snapshot: Snapshot, grants: Mapping[str, Grant], masked: tuple[str, ...] = ()) -> PolicyNote:
     """Whether the grants an answer was read under hide rows or columns of their products."""
+    withheld = [snapshot.withheld(grant) for grant in grants.values()]
     return PolicyNote(
         snapshot.policy_revision,
-        rows_limited=any(not sees_every_row(grant) for grant in grants.values()),
-        columns_limited=any(
-            column.name not in grant.dataset(dataset.name).columns
-            for name, grant in grants.items()
-            for dataset in snapshot.generations[name].product.datasets
-            for column in dataset.columns
-        ),
+        rows_limited=any(one.rows for one in withheld),
+        columns_limited=any(one.columns for one in withheld),
         masked=masked,
     )
-
-
-def sees_every_row(grant: Grant) -> bool:
-    """Whether some rule shows all rows of each dataset that the grant speaks of."""
-    return all(any(one.rows == TRUE for one in held.allowances) for held in grant.datasets.values())
 
 
 def _seconds(promise: ServiceLevel) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
 from anyio import to_thread
@@ -18,12 +18,18 @@ log = logging.getLogger("wellhead.server")
 
 
 @contextlib.asynccontextmanager
-async def refreshing(library: Library, every_seconds: float) -> AsyncGenerator[None]:
-    """Keep the library at the newest edition while the block runs."""
+async def refreshing(
+    library: Library, every_seconds: float, looked: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[None]:
+    """Keep the library at the newest edition while the block runs; `looked` hears of every look."""
 
     async def loop() -> None:
         while True:
-            await to_thread.run_sync(refresh, library)
+            try:
+                await to_thread.run_sync(refresh, library)
+                await looked()
+            except Exception:
+                log.exception("a look at the ledger failed; what is served stays")
             await to_thread.run_sync(library.ledger.wait, every_seconds, abandon_on_cancel=True)
 
     async with anyio.create_task_group() as group:

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI
-from mcp.server.auth.middleware.auth_context import get_access_token
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mcp_server.answer_schema import ANSWER_SCHEMA
 from mcp_server.arguments import input_schema
 from mcp_server.credentials import PURPOSE_HEADER
-from mcp_server.identity import principal_of
+from mcp_server.identity import caller_of
 from mcp_server.problem import MEDIA_TYPE, answer_problem, problem_response
+from mcp_server.refusals import DoorRefusals
 from mcp_server.runner import CallRunner
 from mcp_server.session import Caller
 from mcp_server.tool import Tool
@@ -63,7 +63,7 @@ class BodyTooLarge(InvalidArgument):
     """A body that is not read to its end."""
 
 
-def rest_routes(runner: CallRunner) -> APIRouter:
+def rest_routes(runner: CallRunner, refusals: DoorRefusals) -> APIRouter:
     """One path a tool, and one for every other name: a tool that the caller may not know answers as one that is not.
 
     The OpenAPI document at /api/openapi.json holds the tools of the caller's scopes.
@@ -72,7 +72,7 @@ def rest_routes(runner: CallRunner) -> APIRouter:
     for tool in runner.service.tools.values():
         routes.add_api_route(
             f"/tools/{tool.name}",
-            _endpoint(runner, tool.name),
+            _endpoint(runner, refusals, tool.name),
             methods=["POST"],
             name=tool.name,
             operation_id=tool.name,
@@ -83,7 +83,7 @@ def rest_routes(runner: CallRunner) -> APIRouter:
             openapi_extra=_openapi(tool),
         )
     routes.add_api_route(
-        "/tools/{name}", _endpoint(runner), methods=["POST"], name="unknown", include_in_schema=False
+        "/tools/{name}", _endpoint(runner, refusals), methods=["POST"], name="unknown", include_in_schema=False
     )
     routes.add_api_route("/openapi.json", _document(runner), methods=["GET"], include_in_schema=False)
     return routes
@@ -93,7 +93,7 @@ def _document(runner: CallRunner) -> Callable[[Request], Awaitable[Response]]:
     async def document(request: Request) -> Response:
         """The OpenAPI document of this caller's tools."""
         app: FastAPI = request.app
-        known = {tool.name for tool in runner.service.tools_of(principal_of(get_access_token()))}
+        known = {tool.name for tool in runner.service.tools_of(caller_of(request.scope))}
         described = app.openapi()
         hidden = {f"{PREFIX}/tools/{name}" for name in runner.service.tools if name not in known}
         paths = {path: item for path, item in described["paths"].items() if path not in hidden}
@@ -102,16 +102,19 @@ def _document(runner: CallRunner) -> Callable[[Request], Awaitable[Response]]:
     return document
 
 
-def _endpoint(runner: CallRunner, known: str = "") -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    runner: CallRunner, refusals: DoorRefusals, known: str = ""
+) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         name = known or str(request.path_params["name"])
-        caller = Caller(principal_of(get_access_token()), "rest", request.headers.get("user-agent", ""))
+        caller = Caller(caller_of(request.scope), "rest", request.headers.get("user-agent", ""))
         try:
             arguments = await _arguments(request, runner.service.settings.max_request_bytes)
-        except BodyTooLarge as error:
-            return problem_response(error, status=413)
         except InvalidArgument as error:
-            return problem_response(error)
+            large = isinstance(error, BodyTooLarge)
+            why = "the body is too large." if large else "the body is no JSON object."
+            refusals.note(request.scope, error.code, why, caller.principal.subject)
+            return problem_response(error, status=413 if large else 0)
         found = await runner.call(caller, name, arguments)
         if found.error is not None:
             return answer_problem(found, found.error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -10,20 +12,21 @@ from typing import Any, TypeVar
 import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from indexes.cancellation import Cancellation
+from indexes.cancellation import Cancellation, working_for
 from mcp_server.answer import Answer
 from mcp_server.budget import account_of
 from mcp_server.fairness import FairQueue
-from mcp_server.service import Service
+from mcp_server.pace import Pace
+from mcp_server.service import Pending, Service
 from mcp_server.session import Caller, Deadline
 from mcp_server.stopping import stopping_now
 from semantic_layer.errors import Busy, DeadlineExceeded, WellheadError
 
 T = TypeVar("T")
+SPARE_REQUESTS = 16
+"""Requests beyond those running and waiting that may be in flight: lists, health, slow bodies."""
 GRACE_SECONDS = 0.5
 """A verb that honours its deadline gets this long to say so itself before the door says it."""
-REFUSING_THREADS = 8
-"""Refusals are recorded too, on threads of their own, so that they never wait for calls that run."""
 
 
 class CallRunner:
@@ -31,21 +34,21 @@ class CallRunner:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        settings = service.settings
+        most = settings.concurrent_calls + settings.waiting_calls + SPARE_REQUESTS
+        self.pace = Pace(most - settings.waiting_calls // 2, most)
         self._running: set[CancelScope] = set()
         self._stopped = False
 
     @cached_property
     def _queue(self) -> FairQueue:
-        return FairQueue(self.service.settings.concurrent_calls, self.service.settings.waiting_calls)
+        settings = self.service.settings
+        return FairQueue(settings.concurrent_calls, settings.waiting_calls, self.pace.waited)
 
     @cached_property
     def _threads(self) -> CapacityLimiter:
         """As many as turns; one more for each whose caller has gone while its thread still ends."""
         return CapacityLimiter(2 * self.service.settings.concurrent_calls)
-
-    @cached_property
-    def _refusing(self) -> CapacityLimiter:
-        return CapacityLimiter(REFUSING_THREADS)
 
     async def call(self, caller: Caller, tool: str, arguments: Mapping[str, Any] | None) -> Answer:
         """The answer of one call, within its deadline. A full queue answers Busy at once.
@@ -55,29 +58,53 @@ class CallRunner:
         seconds = self.service.settings.deadline_seconds
         deadline, cancellation = Deadline.after(seconds), Cancellation()
 
-        def work() -> Answer:
-            return self.service.call(caller, tool, arguments, deadline=deadline, cancellation=cancellation)
+        def work() -> Pending:
+            return self.service.begin(caller, tool, arguments, deadline=deadline, cancellation=cancellation)
 
         answer: Answer | None = None
         try:
             with anyio.move_on_after(seconds + GRACE_SECONDS) as scope:
-                answer = await self._turn(caller, work, scope)
+                pending = work() if self._at_once(tool) else await self._turn(caller, work, scope)
+                answer = await self._finished(pending)
         except Busy as error:
             return await self._refused(caller, tool, arguments, error)
         finally:
             if answer is None:
-                # An engine may take a moment to hear it, and the event loop has none.
-                threading.Thread(target=cancellation.cancel, name="cancel", daemon=True).start()
+                _cancel_beside(cancellation)
         if answer is not None:
             return answer
         return await self._refused(caller, tool, arguments, stopping_now() if self._stopped else late(seconds))
 
-    async def beside(self, caller: Caller, work: Callable[[], T]) -> T:
-        """Other short reading work (lists, completions) under the same limits. Raises Busy, DeadlineExceeded."""
-        seconds = self.service.settings.deadline_seconds
-        with anyio.move_on_after(seconds + GRACE_SECONDS) as scope:
-            return await self._turn(caller, work, scope)
-        raise stopping_now() if self._stopped else late(seconds)
+    async def beside(self, caller: Caller, method: str, work: Callable[[], T]) -> T:
+        """Other reading work (lists, completions, resources) under the same limits, and cancelled like a call.
+
+        Raises what `work` raises; Busy or DeadlineExceeded, recorded under `method`, where it gets no turn or no end.
+        """
+        seconds, cancellation = self.service.settings.deadline_seconds, Cancellation()
+
+        def done() -> T | WellheadError:
+            try:
+                with working_for(cancellation):
+                    return work()
+            except WellheadError as error:  # recorded where it was answered
+                return error
+
+        found: T | WellheadError | None = None
+        try:
+            with anyio.move_on_after(seconds + GRACE_SECONDS) as scope:
+                found = await self._turn(caller, done, scope)
+        except Busy as busy:
+            await self._refused(caller, method, None, busy)
+            raise
+        finally:
+            if found is None:
+                _cancel_beside(cancellation)
+        if found is None:
+            found = stopping_now() if self._stopped else late(seconds)
+            await self._refused(caller, method, None, found)
+        if isinstance(found, WellheadError):
+            raise found
+        return found
 
     def stop(self) -> None:
         """End every call that runs: each is answered that the server is stopping."""
@@ -96,9 +123,25 @@ class CallRunner:
     async def _refused(
         self, caller: Caller, tool: str, arguments: Mapping[str, Any] | None, error: WellheadError
     ) -> Answer:
-        return await to_thread.run_sync(
-            lambda: self.service.refuse(caller, tool, arguments, error), limiter=self._refusing
+        return await self._finished(self.service.begin_refusal(caller, tool, arguments, error))
+
+    async def _finished(self, pending: Pending) -> Answer:
+        """The answer once its record is on disk, or cannot be; no thread waits for that."""
+        with contextlib.suppress(WellheadError):
+            await asyncio.wrap_future(pending.written)
+        return self.service.finished(pending)
+
+    def _at_once(self, tool: str) -> bool:
+        """Whether a call is answered here: from memory and small files, in less time than a thread takes to begin."""
+        known, service = self.service.tools.get(tool), self.service
+        return (
+            known is not None and known.at_once and service.settings.ledger == "files" and service.library.opened
         )
+
+
+def _cancel_beside(cancellation: Cancellation) -> None:
+    """An engine may take a moment to hear it, and the event loop has none."""
+    threading.Thread(target=cancellation.cancel, name="cancel", daemon=True).start()
 
 
 def late(seconds: float) -> DeadlineExceeded:

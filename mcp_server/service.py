@@ -6,11 +6,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from indexes.cancellation import Cancellation, working_for
+from indexes.cancellation import Cancellation, current_cancellation, working_for
 from indexes.library import Library, Snapshot
 from mcp_server.answer import Answer, answer_of_error
 from mcp_server.arguments import parse_arguments
@@ -35,10 +36,20 @@ Observer = Callable[[Caller, str, Answer], None]
 
 @dataclass(frozen=True)
 class Moment:
-    """What a call reads that is asked again later: the edition of then, and the clock of then."""
+    """When a call is asked: its clock, and the edition of then; None for the edition in force."""
 
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     now: datetime
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An answer that may not leave yet: `written` is done once its audit record is on disk, or never will be."""
+
+    caller: Caller
+    tool: str
+    answer: Answer
+    written: Future[None]
 
 
 @dataclass(frozen=True)
@@ -66,11 +77,41 @@ class Service:
         *,
         deadline: Deadline | None = None,
         cancellation: Cancellation | None = None,
+        moment: Moment | None = None,
     ) -> Answer:
         """Answer one call. Never raises: a refusal or failure is an answer too, and is recorded like one.
 
         Where the audit log cannot take the record, the answer is withheld and the failure says so.
         """
+        found = self.begin(
+            caller, tool_name, arguments, deadline=deadline, cancellation=cancellation, moment=moment
+        )
+        return self.finished(found)
+
+    def answer(
+        self, caller: Caller, tool: Tool, arguments: Mapping[str, Any] | None, *, moment: Moment | None = None
+    ) -> Answer:
+        """As `call`, with a tool that no list needs to show, and where asked for as of an earlier moment."""
+        deadline = Deadline.after(self.settings.deadline_seconds)
+        return self.finished(self._answered(caller, tool, arguments, deadline, current_cancellation(), moment))
+
+    def refuse(
+        self, caller: Caller, tool_name: str, arguments: Mapping[str, Any] | None, error: WellheadError
+    ) -> Answer:
+        """The recorded answer of a call that was turned away before it ran (busy, out of time)."""
+        return self.finished(self.begin_refusal(caller, tool_name, arguments, error))
+
+    def begin(
+        self,
+        caller: Caller,
+        tool_name: str,
+        arguments: Mapping[str, Any] | None,
+        *,
+        deadline: Deadline | None = None,
+        cancellation: Cancellation | None = None,
+        moment: Moment | None = None,
+    ) -> Pending:
+        """As `call`, without waiting for the disk: what comes back goes through `finished` before it leaves."""
         known = {tool.name: tool for tool in self.tools_of(caller.principal)}
         tool = known.get(tool_name)
         if tool is None:
@@ -78,53 +119,51 @@ class Service:
             try:
                 self.budget.begin(caller.principal, 0.0)
             except WellheadError as error:
-                return self.refuse(caller, tool_name, arguments, error)
-            return self.refuse(caller, tool_name, arguments, unknown)
-        return self.answer(caller, tool, arguments, deadline=deadline, cancellation=cancellation)
+                return self.begin_refusal(caller, tool_name, arguments, error)
+            return self.begin_refusal(caller, tool_name, arguments, unknown)
+        deadline = deadline or Deadline.after(self.settings.deadline_seconds)
+        return self._answered(caller, tool, arguments, deadline, cancellation or current_cancellation(), moment)
 
-    def answer(
+    def begin_refusal(
+        self, caller: Caller, tool_name: str, arguments: Mapping[str, Any] | None, error: WellheadError
+    ) -> Pending:
+        """As `refuse`, without waiting for the disk."""
+        answer = answer_of_error(error, Receipt(new_audit_id()))
+        return self._recorded(caller, tool_name, dict(arguments or {}), answer, Basis())
+
+    def finished(self, pending: Pending) -> Answer:
+        """The answer once its record is written; where it cannot be, a failure instead, or an answer that says so."""
+        answer = pending.answer
+        try:
+            pending.written.result()
+        except WellheadError as sink_down:
+            answer = self._unrecorded(pending, sink_down)
+        for observe in self.observers:
+            observe(pending.caller, pending.tool, answer)
+        return answer
+
+    def _answered(
         self,
         caller: Caller,
         tool: Tool,
         arguments: Mapping[str, Any] | None,
-        *,
-        deadline: Deadline | None = None,
-        cancellation: Cancellation | None = None,
-        moment: Moment | None = None,
-    ) -> Answer:
-        """As `call`, with a tool that no list needs to show, and where asked for as of an earlier moment."""
-        started = time.perf_counter()
-        asked = dict(arguments or {})
-        deadline = deadline or Deadline.after(self.settings.deadline_seconds)
-        with call_span(caller, tool.name) as span:
-            answer = self._paid(caller, tool, asked, deadline, cancellation or Cancellation(), started, moment)
-            note_answer(span, answer)
-        return answer
-
-    def _paid(
-        self,
-        caller: Caller,
-        tool: Tool,
-        asked: dict[str, Any],
         deadline: Deadline,
         cancellation: Cancellation,
-        started: float,
         moment: Moment | None,
-    ) -> Answer:
-        try:
-            spending = self.budget.begin(caller.principal, deadline.remaining)
-        except WellheadError as error:
-            return self.refuse(caller, tool.name, asked, error)
-        answer, basis = self._answered(caller, tool, asked, deadline, cancellation, spending, moment)
-        answer = answer.costing((time.perf_counter() - started) * 1_000)
-        return self._recorded(caller, tool.name, asked, self._settled(answer, spending), basis)
-
-    def refuse(
-        self, caller: Caller, tool_name: str, arguments: Mapping[str, Any] | None, error: WellheadError
-    ) -> Answer:
-        """The recorded answer of a call that was turned away before it ran (busy, out of time)."""
-        answer = answer_of_error(error, Receipt(new_audit_id()))
-        return self._recorded(caller, tool_name, dict(arguments or {}), answer, Basis())
+    ) -> Pending:
+        started = time.perf_counter()
+        asked = dict(arguments or {})
+        with call_span(caller, tool.name) as span:
+            try:
+                spending = self.budget.begin(caller.principal, deadline.remaining)
+            except WellheadError as error:
+                pending = self.begin_refusal(caller, tool.name, asked, error)
+            else:
+                answer, basis = self._run(caller, tool, asked, deadline, cancellation, spending, moment)
+                answer = answer.costing((time.perf_counter() - started) * 1_000)
+                pending = self._recorded(caller, tool.name, asked, self._settled(answer, spending), basis)
+            note_answer(span, pending.answer)
+        return pending
 
     def _settled(self, answer: Answer, spending: Spending) -> Answer:
         """The answer, paid for; where its cost cannot be written down, a failure instead."""
@@ -134,7 +173,7 @@ class Service:
             return answer_of_error(error, answer.receipt)
         return answer
 
-    def _answered(
+    def _run(
         self,
         caller: Caller,
         tool: Tool,
@@ -147,7 +186,7 @@ class Service:
         bare, session = Receipt(new_audit_id()), None
         try:
             typed = parse_arguments(tool.arguments, asked)
-            with contextlib.nullcontext(moment.snapshot) if moment else self._pinned(caller) as snapshot:
+            with self._pinned(caller, moment.snapshot if moment else None) as snapshot:
                 bare = _bare_receipt(bare.audit_id, snapshot)
                 session = Session(
                     caller,
@@ -174,8 +213,14 @@ class Service:
         return answer, basis_of(session)
 
     @contextlib.contextmanager
-    def _pinned(self, caller: Caller) -> Generator[Snapshot]:
-        """The snapshot of one call. Why none can be opened may name products: only the command line hears it."""
+    def _pinned(self, caller: Caller, earlier: Snapshot | None) -> Generator[Snapshot]:
+        """The snapshot of one call, or the `earlier` one that its caller holds.
+
+        Why none can be opened may name products: only the command line hears it.
+        """
+        if earlier is not None:
+            yield earlier
+            return
         with contextlib.ExitStack() as stack:
             try:
                 snapshot = stack.enter_context(self.library.pin())
@@ -191,24 +236,17 @@ class Service:
 
     def _recorded(
         self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer, basis: Basis
-    ) -> Answer:
-        answer = self._written(caller, tool_name, asked, answer, basis)
-        for observe in self.observers:
-            observe(caller, tool_name, answer)
-        return answer
+    ) -> Pending:
+        record = record_of_call(caller, tool_name, asked, answer, basis)
+        return Pending(caller, tool_name, answer, self.audit.submit(record))
 
-    def _written(
-        self, caller: Caller, tool_name: str, asked: Mapping[str, Any], answer: Answer, basis: Basis
-    ) -> Answer:
-        try:
-            self.audit.append(record_of_call(caller, tool_name, asked, answer, basis))
-        except WellheadError as sink_down:
-            if self.settings.audit.on_failure == "refuse":
-                return answer_of_error(sink_down, Receipt(""))
-            log.error("call %s of tool %r is not recorded: %s", answer.receipt.audit_id, tool_name, sink_down)
-            unchecked = (*answer.receipt.not_checked, "audit")
-            return replace(answer, receipt=replace(answer.receipt, not_checked=unchecked))
-        return answer
+    def _unrecorded(self, pending: Pending, sink_down: WellheadError) -> Answer:
+        """What leaves of an answer that the audit log did not take."""
+        if self.settings.audit.on_failure == "refuse":
+            return answer_of_error(sink_down, Receipt(""))
+        answer, receipt = pending.answer, pending.answer.receipt
+        log.error("call %s of tool %r is not recorded: %s", receipt.audit_id, pending.tool, sink_down)
+        return replace(answer, receipt=replace(receipt, not_checked=(*receipt.not_checked, "audit")))
 
 
 def _bare_receipt(audit_id: str, snapshot: Snapshot) -> Receipt:

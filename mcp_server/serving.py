@@ -9,13 +9,14 @@ import signal
 import socket
 import sys
 import time
+from importlib.util import find_spec
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from mcp_server.app import build_app
-from mcp_server.connection import PatientConnection
+from mcp_server.connection import MOST_HEAD_BYTES
 from mcp_server.identity_metadata import require_safe_address
 from mcp_server.logs import log_to
 from mcp_server.metrics import exposing
@@ -23,27 +24,35 @@ from mcp_server.service import Service
 from mcp_server.settings import ServingSettings
 from mcp_server.stopping import Stopping
 from mcp_server.tracing import export_traces
+from semantic_layer.errors import InvalidArgument
 
 GRACE_SECONDS = 5
 """How long calls that run may take to end at a stop; after that they are answered that the server is stopping."""
 UNREADY_SECONDS = 0.5
 """How long a server that was told to stop still answers `/readyz`, red, so that it is sent no more calls."""
 LAST_SECONDS = 2
+SWITCH_SECONDS = 0.0005
+"""How long a thread that computes may keep the others from running: the one that reads and writes waits for it at
+every request, and again for each such thread."""
 MOST_CONNECTIONS = 4_096
+H11 = "mcp_server.connection_h11:PatientH11"
+HTTPTOOLS = "mcp_server.connection_httptools:PatientHttpTools"
 
 
 def serve_http(service: Service) -> None:
     """Serve on the settings' host and port until a signal.
 
-    Raises InvalidArgument where tokens of an issuer would cross a network in the clear.
+    Raises InvalidArgument where tokens of an issuer would cross a network in the clear, or the address is not free.
     """
     settings = service.settings
     require_safe_address(settings)
+    require_free(settings.host, settings.port)
     print(
         f"MCP {settings.resource_url} · REST {settings.origin}/api · stop with Ctrl-C", file=sys.stderr, flush=True
     )
     log_to(sys.stderr, settings.log)
     export_traces(os.environ, settings.name)
+    sys.setswitchinterval(SWITCH_SECONDS)
     app = build_app(service)
     with contextlib.ExitStack() as stack:
         if settings.metrics:
@@ -52,21 +61,38 @@ def serve_http(service: Service) -> None:
         http_server(app, settings, app.state.stopping).run()
 
 
+def require_free(host: str, port: int) -> None:
+    """Raises InvalidArgument where this process cannot listen there, which is told before anything is promised."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+    except OSError as error:
+        raise InvalidArgument(
+            f"nothing can be served on {host}:{port}: {error.strerror or error}.",
+            hint="Stop what listens there, or name another address: wellhead serve --http HOST:PORT.",
+        ) from None
+
+
 def http_server(app: ASGIApp, settings: ServingSettings, stopping: Stopping) -> HttpServer:
     """The server of an application, not yet running."""
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=PatientConnection,
+        loop="asyncio",
+        http=H11 if find_spec("httptools") is None else HTTPTOOLS,
         ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS + LAST_SECONDS,
         timeout_keep_alive=30,
         limit_concurrency=MOST_CONNECTIONS,
-        h11_max_incomplete_event_size=64 * 1024,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         lifespan="on",
     )
     return HttpServer(config, stopping)
@@ -92,7 +118,7 @@ class HttpServer(uvicorn.Server):
         return await super().on_tick(counter) or time.monotonic() >= self._stop_at
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._stopping.begin()
+        self._stopping.let_go()
         last = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._stopping.finish)
         try:
             await super().shutdown(sockets)

@@ -30,6 +30,8 @@ class Caller:
     principal: Principal
     transport: Transport
     client: str = ""
+    until: float = float("inf")
+    """When its credential ends, in seconds since 1970: nothing may go on for it past that."""
 
 
 @dataclass(frozen=True)

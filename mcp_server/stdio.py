@@ -13,6 +13,7 @@ from mcp_server.refresher import refreshing
 from mcp_server.runner import CallRunner
 from mcp_server.service import Service
 from mcp_server.session import Caller
+from mcp_server.subscriptions import Subscriptions
 from mcp_server.worker import working
 from semantic_layer.errors import InvalidArgument
 
@@ -32,9 +33,12 @@ async def _serve(service: Service) -> None:
     def stdio_caller(ctx: Context) -> Caller:
         return Caller(known, "stdio", client_name(ctx))
 
-    server = build_server(CallRunner(service), stdio_caller, version("wellhead"))
+    runner = CallRunner(service)
+    subscriptions = Subscriptions(runner, stdio_caller)
+    server = build_server(runner, stdio_caller, version("wellhead"), subscriptions)
+    subscriptions.serve_connection(server)
     async with (
-        refreshing(service.library, settings.refresh_seconds),
+        refreshing(service.library, settings.refresh_seconds, subscriptions.look),
         working(settings.worker_command),
         stdio_server() as (reading, writing),
     ):

@@ -12,7 +12,12 @@ class Stopping:
 
     def __init__(self) -> None:
         self.begun = False
+        self._at_once: list[Callable[[], None]] = []
         self._at_last: list[Callable[[], None]] = []
+
+    def at_once(self, action: Callable[[], None]) -> None:
+        """Do this as soon as the server lets go of its connections: end what would never end by itself."""
+        self._at_once.append(action)
 
     def at_last(self, action: Callable[[], None]) -> None:
         """Do this when the grace is over."""
@@ -21,6 +26,12 @@ class Stopping:
     def begin(self) -> None:
         """From now on the server is not ready and takes no new calls."""
         self.begun = True
+
+    def let_go(self) -> None:
+        """From now on the server only ends what runs."""
+        self.begun = True
+        for action in self._at_once:
+            action()
 
     def finish(self) -> None:
         """The grace is over."""

@@ -45,5 +45,11 @@ def aligned_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def _cell(value: Any) -> str:
-    shown = plain(value)
+    shown = _readable(value) if isinstance(value, float) else plain(value)
     return "" if shown is None else one_line(str(shown), MAX_CELL_CHARS)
+
+
+def _readable(value: float) -> str:
+    """A double with the 15 digits that it surely has: 55571.84, not 55571.840000000004. The rows hold it as it is."""
+    short = f"{value:.15g}"
+    return str(value) if float(short) == value else short

@@ -10,19 +10,21 @@ from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS, RequestParams
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, RequestParams
 from mcp_types import HEADER_MISMATCH, MISSING_REQUIRED_CLIENT_CAPABILITY
 
 from mcp_server.answer import Answer
 from mcp_server.runner import CallRunner
 from mcp_server.session import Caller
+from semantic_layer.errors import InternalFailure
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 POLL_MS = 1_000
 KEPT_MS = 7 * 86_400_000
 """A job is never forgotten earlier than this."""
 _STATUS: Mapping[str, str] = {"queued": "working", "running": "working", "cancelled": "cancelled"}
-"""Status of a task by a job's state; what ended otherwise is `completed`, a failure with an error result."""
+"""Status of a task by a job's state. What ended otherwise is `completed`, a failure with an error result; `failed` is
+only what the server itself made a mistake in."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -60,21 +62,21 @@ class JobsAsTasks:
             return result
         content = result.get("structuredContent") or {}
         job = content.get("data", {}).get("job") if isinstance(content, dict) else None
-        if not job or _STATUS.get(job["state"]) != "working" or asked not in ("ingest", "release", "evaluate"):
+        if not job or _STATUS.get(job["state"]) != "working":
             return result
         return {"resultType": "task", **_task(job)}
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Any]:
         answer = await self._answer(ctx, params, "status", {"job": params.task_id})
         job, task = answer.data["job"], _task(answer.data["job"])
+        if task["status"] == "failed":
+            task["error"] = {"code": INTERNAL_ERROR, "message": str(job["result"].get("error", "the job failed."))}
         if task["status"] == "completed":
-            text, failed = f"{job['job']}: {job['state']}", job["state"] == "failed"
-            content = answer.to_json(fenced=True)
             task["result"] = {
                 "resultType": "complete",
-                "content": [{"type": "text", "text": text}],
-                "structuredContent": content,
-                "isError": failed,
+                "content": [{"type": "text", "text": answer.text}],
+                "structuredContent": answer.to_json(fenced=True),
+                "isError": job["state"] == "failed",
             }
         return task
 
@@ -105,7 +107,9 @@ def _task(job: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     task = {
         "taskId": job["job"],
-        "status": _STATUS.get(job["state"], "completed"),
+        "status": "failed"
+        if job["result"].get("code") == InternalFailure.code
+        else _STATUS.get(job["state"], "completed"),
         "createdAt": job["submitted_at"],
         "lastUpdatedAt": now,
         "ttlMs": KEPT_MS,

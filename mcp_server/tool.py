@@ -28,7 +28,10 @@ OUTPUT_SCHEMA: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. `run` asks for grants before it reads; `open_world` warns that texts come from outside."""
+    """One tool. `run` asks for grants before it reads; `open_world` warns that texts come from outside.
+
+    `at_once` says that it reads nothing but memory and a small file, so that it needs no thread and no turn.
+    """
 
     name: str
     description: str
@@ -39,6 +42,7 @@ class Tool:
     destructive: bool = False
     idempotent: bool = True
     open_world: bool = False
+    at_once: bool = False
 
     def described(self) -> ToolDescription:
         """The tool as `tools/list` shows it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -54,6 +55,7 @@ class DocumentServer:
         """Its connections stand open and nothing answers, as on a machine that hangs."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # on a busy machine its threads go on for a moment
         try:
             yield
         finally:

@@ -10,9 +10,11 @@ from mcp_server.answer import Answer
 from mcp_server.arguments import Arguments
 from mcp_server.description import described
 from mcp_server.fence import one_line
+from mcp_server.references import DOC
 from mcp_server.reply_size import ResponseFormat, shortened
 from mcp_server.session import Session
 from mcp_server.tool import Tool
+from semantic_layer.errors import InvalidArgument
 
 
 class DescribeArguments(Arguments):
@@ -21,6 +23,8 @@ class DescribeArguments(Arguments):
 
 
 def _run(session: Session, asked: DescribeArguments) -> Answer:
+    if asked.ref.startswith(DOC):
+        raise InvalidArgument(f"{asked.ref[:100]!r} is a text.", hint="Read it with `fetch`.")
     item = session.snapshot.catalog.item(asked.ref, session.visibility)
     data, left_out = shortened(described(session, item), asked.response_format)
     certification = {item.name: str(data["certification"])} if "certification" in data else None
@@ -62,4 +66,5 @@ DESCRIBE = Tool(
     "Describe a data product, dataset or metric: meaning, columns, dimensions, owner, what you may do.",
     DescribeArguments,
     _run,
+    at_once=True,
 )

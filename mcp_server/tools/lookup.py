@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from indexes.lookup import OpenLive, RecordQuestion, lookup
+from indexes.library import LiveGeneration
+from indexes.lookup import MaskingReader, OpenLive, RecordQuestion, lookup
 from mcp_server.answer import Answer, Page
 from mcp_server.arguments import Arguments, Filter
 from mcp_server.fence import quoted_cell
 from mcp_server.references import dataset_reference
 from mcp_server.reply_size import ResponseFormat, cut_cells, fitting
-from mcp_server.session import Session
+from mcp_server.session import Caller, Session
 from mcp_server.table import text_table
 from mcp_server.tool import Tool
 from mcp_server.tracing import engine_span
+from semantic_layer.errors import EngineUnavailable, InvalidArgument
 from semantic_layer.filter_form import parse_filter
 from semantic_layer.policy import Action
+from semantic_layer.product import Dataset
+
+log = logging.getLogger("wellhead.server")
 
 
 class LookupArguments(Arguments):
@@ -54,7 +61,7 @@ def lookup_tool(open_live: OpenLive) -> Tool:
                 question,
                 grants,
                 deadline_seconds=session.deadline.remaining,
-                open_live=open_live,
+                open_live=partial(opened_for, session.caller, open_live),
             )
             span.set_attribute("wellhead.rows", len(found.rows))
         rows = [{name: quoted_cell(value) for name, value in row.items()} for row in found.rows]
@@ -83,3 +90,17 @@ def lookup_tool(open_live: OpenLive) -> Tool:
         run,
         open_world=True,
     )
+
+
+def opened_for(caller: Caller, open_live: OpenLive, generation: LiveGeneration, dataset: Dataset) -> MaskingReader:
+    """The live reader. What is wrong with its settings is no mistake of a caller's, who does not hear of it either."""
+    try:
+        return open_live(generation, dataset)
+    except InvalidArgument as wrong:
+        if caller.transport == "cli":
+            raise
+        log.error("the live dataset %r of %r cannot be opened: %s", dataset.name, generation.product.name, wrong)
+        raise EngineUnavailable(
+            f"the live source of {dataset.name!r} cannot be read at the moment.",
+            hint="Whoever runs the server finds the reason in its log.",
+        ) from None

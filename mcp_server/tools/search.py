@@ -15,6 +15,7 @@ from mcp_server.fence import Quoted, one_line, quoted_cell
 from mcp_server.references import TextReference
 from mcp_server.reply_size import ResponseFormat, fitting
 from mcp_server.session import Session
+from mcp_server.snippet import Snippets
 from mcp_server.tool import Tool
 from mcp_server.tracing import engine_span
 from semantic_layer.filter_form import parse_filter
@@ -51,7 +52,8 @@ def _run(session: Session, asked: SearchArguments) -> Answer:
     with engine_span("retrieve") as span:
         found = retrieve(session.snapshot, question, grants)
         span.set_attribute("wellhead.rows", len(found.hits))
-    forms = [_form(hit, detailed=asked.response_format == "detailed") for hit in found.hits]
+    snippets = Snippets(asked.question)
+    forms = [_form(hit, snippets, detailed=asked.response_format == "detailed") for hit in found.hits]
     forms = forms[: fitting(forms, asked.response_format)]
     hits = found.hits[: len(forms)]
     more = found.more or len(hits) < len(found.hits)
@@ -63,7 +65,7 @@ def _run(session: Session, asked: SearchArguments) -> Answer:
         not_checked=found.not_checked,
         notes=found.notes,
     )
-    lines = [_line(offset + place, hit, session) for place, hit in enumerate(hits, 1)]
+    lines = [_line(offset + place, hit, snippets, session) for place, hit in enumerate(hits, 1)]
     return Answer(
         {"hits": forms},
         receipt,
@@ -76,14 +78,13 @@ def _reference(hit: Hit) -> TextReference:
     return TextReference(hit.product, passage=hit.chunk_id)
 
 
-def _form(hit: Hit, *, detailed: bool) -> dict[str, Any]:
+def _form(hit: Hit, snippets: Snippets, *, detailed: bool) -> dict[str, Any]:
     """A hit with its citation. Ranks, not scores: scores tell of texts that others own."""
-    whole = detailed or len(hit.text) <= SNIPPET_CHARACTERS
     form: dict[str, Any] = {
         "ref": str(_reference(hit)),
         "document": hit.document,
         "title": Quoted(one_line(hit.title)),
-        "text": Quoted(hit.text if whole else hit.text[:SNIPPET_CHARACTERS].rstrip() + "…"),
+        "text": Quoted(hit.text if detailed else snippets.of(hit.text, SNIPPET_CHARACTERS)),
         "product": hit.product,
         "dataset": hit.dataset,
         "start": hit.start,
@@ -99,9 +100,11 @@ def _form(hit: Hit, *, detailed: bool) -> dict[str, Any]:
     return form
 
 
-def _line(place: int, hit: Hit, session: Session) -> str:
+def _line(place: int, hit: Hit, snippets: Snippets, session: Session) -> str:
     page = f" p. {hit.page}" if hit.page is not None else ""
-    title, words = one_line(hit.title, 100), one_line(hit.text, TEXT_SNIPPET_CHARACTERS)
+    title = one_line(hit.title, 100)
+    part = snippets.of(hit.text, SNIPPET_CHARACTERS)
+    words = snippets.of(one_line(part, SNIPPET_CHARACTERS), TEXT_SNIPPET_CHARACTERS)
     said = f"{title}: {words}" if title else words
     return f"{place}. {_reference(hit)} ({one_line(hit.document, 120)}{page})\n{session.fence.around(said)}"
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from indexes.jobs import Job, JobStore
 from indexes.library import LiveGeneration
 from mcp_server.answer import Answer, Page
 from mcp_server.arguments import Arguments
+from mcp_server.fence import one_line
 from mcp_server.identity import OPERATE
 from mcp_server.receipt import source_of
 from mcp_server.session import Session
 from mcp_server.tool import Tool
 from semantic_layer.errors import UnknownName
+
+MAX_TOLD_CHARS = 2_000
 
 
 class StatusArguments(Arguments):
@@ -40,12 +44,13 @@ def status_tool(jobs: JobStore) -> Tool:
         "Show what is live and how fresh, or where a `job` stands.",
         StatusArguments,
         run,
+        at_once=True,
     )
 
 
 def _product_status(session: Session, generation: LiveGeneration) -> dict[str, Any]:
     source, manifest = source_of(generation, session.now), generation.manifest
-    passed = sum(bool(gate.get("passed")) for gate in manifest.gates)
+    passed = manifest.gates_passed
     form: dict[str, Any] = {
         "product": source.product,
         "generation": source.generation,
@@ -62,7 +67,9 @@ def _product_status(session: Session, generation: LiveGeneration) -> dict[str, A
 
 def _job_status(session: Session, jobs: JobStore, job_id: str) -> Answer:
     job = own_job(session, jobs, job_id)
-    return Answer({"job": job_form(job)}, session.receipt({}), text=f"{job.id}: {job.state}")
+    told = one_line(json.dumps(job.result or job.progress, ensure_ascii=False, default=str), MAX_TOLD_CHARS)
+    text = f"{job.id}: {job.state}" + (f" {told}" if job.result or job.progress else "")
+    return Answer({"job": job_form(job)}, session.receipt({}), text=text)
 
 
 def own_job(session: Session, jobs: JobStore, job_id: str) -> Job:

@@ -12,9 +12,9 @@ from mcp_server.answer import Answer, Page
 from mcp_server.arguments import Arguments
 from mcp_server.audit import AuditLog
 from mcp_server.identity import OPERATE
-from mcp_server.receipt import sees_every_row
 from mcp_server.session import Session
 from mcp_server.tool import Tool
+from semantic_layer.decisions import sees_every_row
 from semantic_layer.errors import UnknownName, WellheadError
 from semantic_layer.policy import Grant
 
@@ -66,7 +66,8 @@ def trace_tool(home: Path, audit: AuditLog) -> Tool:
         ]
         data = {name: record[name] for name in _SHOWN if name in record}
         data |= {"audit_id": asked.audit_id, "sources": sources, "feedback": record["feedback"]}
-        lines = [f"{record['at']} {record['tool']} {record['status']} for {record['subject']}"]
+        outcome = " ".join(str(record[name]) for name in ("status", "code", "rule") if record.get(name))
+        lines = [f"{record['at']} {record['tool']} {outcome} for {record['subject']}"]
         lines += [f"{one['product']} generation {one['generation']}: {one['built_from']}" for one in sources]
         return Answer(data, session.receipt({}), text="\n".join(lines), page=Page(len(sources)))
 

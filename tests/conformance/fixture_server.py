@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -32,11 +33,14 @@ from mcp.types import (
     UnsubscribeRequestParams,
 )
 
+from indexes.jobs import JobStore
 from mcp_server.app import build_app
 from mcp_server.protocol import Context, Identify, build_server
 from mcp_server.runner import CallRunner
+from mcp_server.subscriptions import Subscriptions
+from tests.conformance.fixture_jobs import job_tools
 from tests.conformance.fixture_rounds import ROUNDS, prompt_in_rounds
-from tests.conformance.fixture_tools import BUS, PNG, TOOLS, embedded
+from tests.conformance.fixture_tools import BUS, PNG, TOOLS, FixtureTool, embedded
 
 ALL_TOOLS = {**TOOLS, **ROUNDS}
 IN_ROUNDS = "test_input_required_result_prompt"
@@ -55,15 +59,18 @@ TEXTS = {
 BINARY = "test://static-binary"
 
 
-def fixture_server(runner: CallRunner, identify: Identify, version: str) -> Server[Any]:
+def fixture_server(
+    runner: CallRunner, identify: Identify, version: str, subscriptions: Subscriptions
+) -> Server[Any]:
     """The real MCP server, its handlers covered by the fixtures' where these know the name asked for."""
-    server = build_server(runner, identify, version)
+    server = build_server(runner, identify, version, subscriptions)
     service = runner.service
+    tools = {**ALL_TOOLS, **job_tools(JobStore(service.settings.home), identify)}
     own_schema = server.get_tool_input_schema
     server.get_tool_input_schema = lambda name: (
-        ALL_TOOLS[name].schema if name in ALL_TOOLS else own_schema(name) if own_schema else None
+        tools[name].schema if name in tools else own_schema(name) if own_schema else None
     )
-    _cover_tools(server)
+    _cover_tools(server, tools)
     _cover_prompts(server)
     _cover_resources(server)
     server.add_request_handler("logging/setLevel", SetLevelRequestParams, _empty)
@@ -79,17 +86,17 @@ fixture_app = functools.partial(build_app, make_server=fixture_server, sessions=
 """The application of `build_app` with fixtures; sessions, for fixtures that ask clients of the handshake era."""
 
 
-def _cover_tools(server: Server[Any]) -> None:
+def _cover_tools(server: Server[Any], tools: Mapping[str, FixtureTool]) -> None:
     own_list, own_call = _handler(server, "tools/list"), _handler(server, "tools/call")
 
     async def listed(ctx: Context, params: PaginatedRequestParams) -> Any:
         own = await own_list(ctx, params)
         return own.model_copy(
-            update={"tools": [*own.tools, *(tool.described(name) for name, tool in ALL_TOOLS.items())]}
+            update={"tools": [*own.tools, *(tool.described(name) for name, tool in tools.items())]}
         )
 
     async def called(ctx: Context, params: CallToolRequestParams) -> Any:
-        fixture = ALL_TOOLS.get(params.name)
+        fixture = tools.get(params.name)
         return await (fixture.run(ctx, params) if fixture else own_call(ctx, params))
 
     server.add_request_handler("tools/list", PaginatedRequestParams, listed)

@@ -45,6 +45,20 @@ SHIPPED = {
 """What the suite can ask of a server without its fixtures."""
 
 
+TASKS = {
+    "tasks-capability-negotiation",
+    "tasks-dispatch-and-envelope",
+    "tasks-lifecycle",
+    "tasks-mrtr-composition",
+    "tasks-request-headers",
+    "tasks-request-state-removal",
+    "tasks-required-task-error",
+    "tasks-wire-fields",
+}
+"""The scenarios of the tasks extension that pass, none of them scored. Of the other two, `tasks-mrtr-input` wants a job
+that asks while it runs, and `tasks-status-notifications` is skipped by the suite itself."""
+
+
 def failed(ran: Mapping[str, list[dict[str, Any]]], asked: set[str]) -> dict[str, list[str]]:
     """The failed checks of each scenario asked for; one that did not run has failed too."""
     mistakes = {name: ["did not run"] for name in asked - ran.keys()}
@@ -63,7 +77,7 @@ def test_every_scored_scenario_of_a_revision_passes(
     requirements = npm.folder / "node_modules/conformance-0.2/requirements" / f"{revision}.yaml"
     scored = set(yaml.safe_load(requirements.read_text())["server"])
     assert len(scored) == {"2025-11-25": 30, "2026-07-28": 37}[revision]
-    assert failed(outcomes(tmp_path), scored) == {}
+    assert failed(outcomes(tmp_path), scored | (TASKS if revision == "2026-07-28" else set())) == {}
     assert done.returncode == 0, done.stdout[-4_000:]
 
 

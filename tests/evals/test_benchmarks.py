@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals import bench_ingest, bench_serving
+from evals import bench_faiss, bench_ingest, bench_peers, bench_serving
 from evals.bench_corpus import (
     REVISION,
     SECTIONS_A_DOCUMENT,
@@ -27,6 +27,7 @@ from evals.front_door import Ingested
 from evals.targets import Target
 from evals.wire import McpConnection, answer_of, request_of
 from indexes.embedder import OnnxEmbedder
+from indexes.recall import exact_neighbours
 from ingest.products import ingest_all
 from ingest.progress import Silent
 from ingest.report import RunReport
@@ -114,6 +115,45 @@ def test_a_target_is_met_up_to_its_bound(target: Target, figure: float, met: boo
 def test_a_figure_that_could_not_be_had_is_never_met() -> None:
     judged = Target(at_most=1.5).judged(None)
     assert judged == {"figure": "not_checked", "at_most": 1.5, "met": False}
+
+
+def test_two_sides_are_timed_turn_by_turn_and_take_turns_in_being_first() -> None:
+    order: list[str] = []
+    seconds = bench_faiss.paired(lambda: order.append("ours"), lambda: order.append("bare"), 3)
+    assert order == ["ours", "bare", "bare", "ours", "ours", "bare"]
+    assert seconds.shape == (3, 2)
+    assert (seconds > 0).all()
+
+
+def test_a_library_is_timed_at_the_first_effort_that_finds_enough(tmp_path: Path) -> None:
+    vectors = seeded().standard_normal((400, 8)).astype(np.float32)
+    queries, buckets = vectors[:20].copy(), np.arange(400, dtype=np.int32) * 5
+    masks = [buckets < below for below in bench_peers.FILTERS.values()]
+    truths = exact_neighbours(vectors, queries, np.full(20, -1), masks)
+    for name, made in (
+        (bench_peers.VECTORS, vectors),
+        (bench_peers.QUERIES, queries),
+        (bench_peers.BUCKET, buckets),
+    ):
+        np.save(tmp_path / name, made)
+    cuts = {name: truth.cut for name, truth in zip(bench_peers.FILTERS, truths, strict=True)}
+    np.savez(tmp_path / bench_peers.CUTS, allow_pickle=False, **cuts)
+
+    def exact(asked: np.ndarray, below: int) -> np.ndarray:
+        scores = np.where(buckets < below, asked @ vectors.T, -np.inf)
+        best = np.argsort(-scores, axis=1)[:, : bench_peers.DEPTH]
+        return np.where(np.isfinite(np.take_along_axis(scores, best, 1)), best, -1)
+
+    def half(asked: np.ndarray, below: int) -> np.ndarray:
+        return np.where(np.arange(bench_peers.DEPTH) < 5, exact(asked, below), -1)
+
+    efforts = [("half", half), ("enough", exact), ("more", exact)]
+    found = bench_peers.measured(bench_peers.Data(tmp_path), bench_peers.Built("", 1.0, {}, efforts))
+    assert [found[name]["effort"] for name in ("none", "50 %", "5 %")] == ["enough"] * 3
+    assert found["none"]["recall_at_10"] == 1.0
+    assert found["none"]["singles"] == 20
+    chosen = bench_peers.measured(bench_peers.Data(tmp_path), bench_peers.Built("", 1.0, {}, efforts[:1], exact))
+    assert (chosen["none"]["effort"], chosen["5 %"]["effort"]) == ("half", "exact")
 
 
 def run(wall: float, seconds: float, embed: float | None = None) -> Ingested:

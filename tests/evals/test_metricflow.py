@@ -47,6 +47,17 @@ def test_order_counts_where_the_case_asks_for_one() -> None:
     assert difference(recorded, ["orders"], [(2,), (1,)]) != ""
 
 
+def test_rows_that_the_asked_order_leaves_alike_may_stand_in_any_order() -> None:
+    recorded = case([["a", 2], ["b", 2], ["c", 1]], ["city", "orders"], order_by=["-orders"])
+    assert difference(recorded, ["city", "orders"], [("b", 2), ("a", 2), ("c", 1)]) == ""
+    assert difference(recorded, ["city", "orders"], [("b", 2), ("c", 1), ("a", 2)]) != ""
+    days = case(
+        [["2020-01-01T00:00:00", "b"], ["2020-01-01T00:00:00", "a"]], ["day__day", "city"], order_by=["day"]
+    )
+    assert difference(days, ["day__day", "city"], [(date(2020, 1, 1), "a"), (date(2020, 1, 1), "b")]) == ""
+    assert difference(case([], ["city"], order_by=["city"]), ["city"], []) == ""
+
+
 def test_floats_are_equal_to_six_digits_and_nan_to_nan() -> None:
     recorded = case([[0.1 + 0.2, float("nan")]], ["x", "y"])
     assert difference(recorded, ["x", "y"], [(0.3, float("nan"))]) == ""

@@ -117,3 +117,13 @@ def test_a_record_of_a_newer_version_is_named_and_not_misread(tmp_path: Path) ->
     (tmp_path / "audit" / "99990101.jsonl").write_text(json.dumps({"format": 3, "id": wanted}) + "\n")
     with pytest.raises(NewerFormat):
         AuditLog(tmp_path).find(wanted)
+
+
+def test_a_record_that_was_handed_in_is_written_also_where_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path)
+    written = log.submit({"id": "a-1"})
+    assert not written.cancel()
+    log.close()
+    assert written.result() is None
+    assert [record["id"] for record in lines(tmp_path)] == ["a-1"]
+    assert isinstance(log.submit({"id": "a-2"}).exception(), EngineUnavailable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.budget import Budget, account_of
+from mcp_server.budget import LOTS_A_MINUTE, Budget, account_of
 from mcp_server.budget_store import Account, FileBudgets
 from mcp_server.opening import serving, serving_settings
 from mcp_server.receipt import Cost
@@ -302,3 +303,23 @@ def test_an_error_of_the_store_is_an_answer_and_no_crash(limited: Service) -> No
     error: WellheadError | None = Asker(broken)(EU, "search", question="boots").error
     assert error is not None
     assert error.code == "engine_unavailable"
+
+
+def test_many_calls_are_drawn_in_lots_and_all_processes_together_never_make_more_than_the_limit(
+    tmp_path: Path,
+) -> None:
+    clock, limit = Clock(), 6_000
+    servers = [budget(tmp_path, clock, calls_per_minute=limit) for _ in range(3)]
+    made = 0
+    with contextlib.suppress(LimitExceeded):
+        for turn in range(limit + 1):
+            servers[turn % 3].begin(ANN, 1.0)
+            made += 1
+    assert limit - 2 * limit // LOTS_A_MINUTE <= made <= limit
+
+
+def test_a_server_asks_for_each_call_where_anything_else_is_limited(tmp_path: Path) -> None:
+    one = budget(tmp_path, Clock(), calls_per_minute=6_000, concurrent_calls=1)
+    one.begin(ANN, 60.0)
+    with pytest.raises(LimitExceeded):
+        one.begin(ANN, 60.0)

@@ -217,7 +217,12 @@ URIS = (
 
 
 async def called(connected: Client, case: Case, name: str) -> str:
-    result = await connected.call_tool(name if case.tool == case.hidden else case.tool, case.asked(name))
+    """What a caller is told: an error result, or where the tool itself is what does not exist, a protocol error."""
+    if case.tool == case.hidden:
+        with pytest.raises(MCPError) as refusal:
+            await connected.call_tool(name, case.asked(name))
+        return plain(f"{refusal.value.error.code} {refusal.value.error.message} {refusal.value.error.data}", name)
+    result = await connected.call_tool(case.tool, case.asked(name))
     assert result.is_error
     return plain(result.model_dump_json(), name)
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import queue
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,9 +25,11 @@ from mcp_server.service import Service
 from mcp_server.session import Caller
 from tests.mcp_server.callers import EU, OPERATOR
 from tests.mcp_server.running import Running
-from tests.mcp_server.wire import MODERN, Wire
+from tests.mcp_server.wire import MODERN, Wire, message
+from tests.workspace_factory import BuiltWorkspace
 
 PATIENCE_SECONDS = 10.0
+REPOSITORY = Path(__file__).parents[2]
 STACK = ("Traceback", 'File "', ".py", "sqlglot", "pydantic", "duckdb.")
 METHODS = (
     "initialize", "server/discover", "ping", "tools/list", "tools/call", "resources/list", "resources/read",
@@ -92,6 +102,93 @@ def check(response: httpx2.Response, started: float) -> None:
     assert time.monotonic() - started < PATIENCE_SECONDS
     assert response.status_code < 500, response.text
     assert not any(mark in response.text for mark in STACK[:2]), response.text
+    if response.text and "json" in response.headers.get("content-type", ""):
+        in_due_form(response.json())
+
+
+def in_due_form(answer: dict[str, Any]) -> None:
+    """Each answer is a response of JSON-RPC, or where there was no message at all, a problem (RFC 9457)."""
+    if "jsonrpc" not in answer:
+        assert {"title", "status", "code"} <= answer.keys(), answer
+        return
+    assert ("result" in answer) != ("error" in answer), answer
+    if "error" in answer:
+        assert isinstance(answer["error"]["code"], int)
+        assert answer["error"]["message"]
+
+
+VALID: dict[str, Any] = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "tools/call",
+    "params": {
+        "name": "discover",
+        "arguments": {"limit": 1},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    },
+}
+no_object = st.one_of(st.none(), st.booleans(), st.integers(), odd_text, st.lists(plain, max_size=2))
+no_text = st.one_of(st.none(), st.booleans(), st.integers(), st.lists(plain, max_size=2), st.just({}))
+broken = st.one_of(
+    st.builds(lambda value: {**VALID, "jsonrpc": value}, plain.filter(lambda one: one != "2.0")),
+    st.builds(lambda value: {**VALID, "method": value}, no_text),
+    st.builds(lambda value: {**VALID, "id": value}, st.one_of(st.lists(plain, max_size=2), st.just({}))),
+    st.builds(lambda value: {**VALID, "params": value}, no_object.filter(lambda one: one is not None)),
+    st.builds(lambda value: {**VALID, "params": {**VALID["params"], "name": value}}, no_text),
+    st.builds(
+        lambda value: {**VALID, "params": {**VALID["params"], "arguments": value}},
+        no_object.filter(lambda one: one is not None),
+    ),
+    st.builds(
+        lambda method, cursor: {**VALID, "method": method, "params": {**VALID["params"], "cursor": cursor}},
+        st.sampled_from(["tools/list", "prompts/list", "resources/list", "resources/templates/list"]),
+        st.text(min_size=1, max_size=30),
+    ),
+    st.sampled_from([[VALID], [VALID, VALID], {}, {"jsonrpc": "2.0"}, {"result": {}, "id": 1, "jsonrpc": "2.0"}]),
+    st.sampled_from(sorted(VALID))
+    .filter(lambda name: name != "id")
+    .map(lambda left_out: {name: value for name, value in VALID.items() if name != left_out}),
+)
+"""A good call with one thing wrong about it: none of these may ever be carried out."""
+
+
+@FEW
+@given(body=broken)
+@pytest.mark.parametrize("version", [MODERN, "2025-11-25"])
+def test_a_message_with_one_thing_wrong_is_never_accepted(wire: Wire, version: str, body: Any) -> None:
+    method = body.get("method") if isinstance(body, dict) else ""
+    named = {"Mcp-Method": method if isinstance(method, str) else "tools/call", "Mcp-Name": "discover"}
+    text = json.dumps(body).encode()
+    started = time.monotonic()
+    response = wire.send(text, {"MCP-Protocol-Version": version, **(named if version == MODERN else {})})
+    check(response, started)
+    found = message(response) if response.status_code == 200 else {}
+    assert "result" not in found or found["result"].get("isError"), (body, found)
+
+
+@FEW
+@given(
+    lines=st.lists(st.binary(max_size=60).map(lambda one: one.replace(b"\n", b"")), max_size=6),
+    body=st.binary(max_size=80),
+    begin=st.sampled_from(
+        [b"POST /mcp HTTP/1.1", b"GET /mcp HTTP/1.1", b"POST /api/tools/search HTTP/1.1", b"\x16\x03"]
+    ),
+)
+def test_any_bytes_on_a_connection_end_in_an_answer_or_a_close(
+    running: Running, lines: list[bytes], body: bytes, begin: bytes
+) -> None:
+    length = b"Content-Length: %d" % len(body)
+    with socket.create_connection((running.settings.host, running.settings.port), PATIENCE_SECONDS) as raw:
+        raw.sendall(b"\r\n".join([begin, b"Host: localhost", b"Connection: close", length, *lines, b"", body]))
+        raw.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := raw.recv(65_536):
+            answer += part
+    assert not answer.startswith(b"HTTP/1.1 5"), answer
+    assert not any(mark.encode() in answer for mark in STACK[:2]), answer
 
 
 @FEW
@@ -149,3 +246,62 @@ def test_odd_arguments_of_a_tool_are_answered_and_never_a_mistake_of_ours(
     answer = service.call(Caller(EU, "http", "fuzzer"), tool, asked)
     assert answer.error is None or answer.error.code != "internal", (asked, answer.error)
     assert not any(mark in answer.to_text() for mark in STACK), answer.to_text()
+
+
+class Pipe:
+    """A server on standard input and output, after its handshake."""
+
+    def __init__(self, root: Path) -> None:
+        command = [sys.executable, "-m", "wellhead", "--workspace", str(root), "serve", "--no-worker"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=REPOSITORY
+        )
+        self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._numbers = itertools.count(1_000_000)
+        threading.Thread(target=self._read, daemon=True).start()
+        client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+        self.answered(b"", {"method": "initialize", "params": client}, 60.0)
+
+    def answered(
+        self, odd: bytes, request: dict[str, Any], seconds: float = PATIENCE_SECONDS
+    ) -> list[dict[str, Any]]:
+        """Everything that comes back up to the answer of a good request that follows these bytes."""
+        number = next(self._numbers)
+        good = json.dumps({"jsonrpc": "2.0", "id": number, **request}).encode()
+        assert self.process.stdin is not None
+        self.process.stdin.write(odd + b"\n" + good + b"\n")
+        self.process.stdin.flush()
+        found: list[dict[str, Any]] = []
+        while True:
+            line = self._answers.get(timeout=seconds)
+            assert not any(mark.encode() in line for mark in STACK[:2]), line
+            found.append(json.loads(line))
+            if found[-1].get("id") == number:
+                return found
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.communicate()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._answers.put(line)
+
+
+@pytest.fixture(scope="module")
+def pipe(tiny: BuiltWorkspace) -> Iterator[Pipe]:
+    with contextlib.closing(Pipe(tiny.root)) as opened:
+        yield opened
+
+
+@FEW
+@given(
+    odd=st.one_of(st.binary(max_size=200), st.one_of(messages, anything).map(lambda one: json.dumps(one).encode()))
+)
+def test_any_line_on_standard_input_leaves_a_server_that_answers_the_next(pipe: Pipe, odd: bytes) -> None:
+    found = pipe.answered(odd.replace(b"\n", b" "), {"method": "ping", "params": {}})
+    for answer in found:
+        in_due_form(answer)
+    assert found[-1]["result"] == {}

@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from mcp_server.identity import TokenAuthority, access_token, principal_of
+from mcp_server.identity import Bearer, TokenAuthority, caller_of
 from mcp_server.keys import token_keys
 from semantic_layer.errors import InvalidArgument, Unauthenticated
 from semantic_layer.principal import ANONYMOUS, Principal
@@ -48,14 +48,16 @@ def test_a_token_brings_back_the_principal_it_was_issued_for(authority: TokenAut
 
 
 def test_the_sdk_sees_the_same_principal_and_never_the_token(authority: TokenAuthority) -> None:
-    access = access_token(authority.verify(authority.issue(ANALYST)), URL)
-    assert principal_of(access) == ANALYST
+    bearer = Bearer(authority.verify(authority.issue(ANALYST)), URL)
+    access = bearer.access_token
+    assert caller_of({"user": bearer}) == ANALYST
+    assert (access.subject, access.client_id, access.scopes) == (ANALYST.subject, ANALYST.client, ["read"])
     assert access.resource == URL
     assert access.token == ""
 
 
 def test_without_a_token_the_caller_is_anonymous_with_the_role_public_only() -> None:
-    assert principal_of(None) is ANONYMOUS
+    assert caller_of({}) is ANONYMOUS
     assert ANONYMOUS.roles == {"public"}
 
 

@@ -17,6 +17,7 @@ from indexes.generation import generation_folder
 from indexes.ledger import Ledger, Tombstone
 from mcp_server.audit_commands import audit
 from mcp_server.audit_commands import replay as replay_command
+from mcp_server.commands import query
 from mcp_server.opening import serving, serving_settings
 from mcp_server.refresher import refresh
 from mcp_server.replay import Replay, replay
@@ -171,6 +172,21 @@ def test_the_commands_verify_and_replay(own: BuiltWorkspace) -> None:
     assert json.loads(broken.output)["bad"][0]["line"] == 2
     named = CliRunner().invoke(audit, ["verify"], obj=own.door)
     assert f"{segment.name}:2" in str(named.exception)
+
+
+def test_the_clock_of_a_question_is_an_argument_and_replayed(own: BuiltWorkspace) -> None:
+    def asked(*arguments: str) -> Any:
+        shown = CliRunner().invoke(query, ["revenue", "--json", *arguments], obj=own.door)
+        assert shown.exit_code == 0, shown.output
+        return json.loads(shown.output)
+
+    now, later = asked(), asked("--as-of", "2099-01-01T12:00:00")
+    assert [one["receipt"]["sources"][0]["freshness"] for one in (now, later)] == ["fresh", "stale"]
+    assert now["data"] == later["data"]
+    with serving(serving_settings(own.door), {}) as service:
+        audit_id = later["receipt"]["audit_id"]
+        assert service.audit.find(audit_id)["clock"] == "2099-01-01T12:00:00+00:00"
+        assert replay(service, audit_id).outcome == "same"
 
 
 def test_a_workspace_may_choose_to_answer_unrecorded_and_the_receipt_says_so(own: BuiltWorkspace) -> None:

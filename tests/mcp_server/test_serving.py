@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -22,8 +23,10 @@ from mcp_server.opening import serving, serving_settings
 from mcp_server.refresher import refresh
 from mcp_server.runner import CallRunner
 from mcp_server.service import Service
+from mcp_server.serving import require_free
 from mcp_server.session import Caller, Session
 from mcp_server.tool import Tool
+from semantic_layer.errors import InvalidArgument
 from semantic_layer.policy import Policy
 from semantic_layer.policy_file import policy_to_json
 from tests.mcp_server.callers import EU, OPERATOR, PUBLIC, Asker
@@ -259,3 +262,19 @@ def test_a_server_whose_only_edition_is_damaged_says_so_without_naming_products(
         assert response.headers["retry-after"]
         assert "sales" not in response.text
         assert "handbook" not in response.text
+
+
+def test_an_address_that_is_taken_is_named_before_anything_is_promised() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InvalidArgument, match=f"on 127.0.0.1:{port}: .*in use") as refused:
+            require_free("127.0.0.1", port)
+        assert "--http HOST:PORT" in refused.value.hint
+    require_free("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(InvalidArgument, match=r"on 192\.0\.2\.1:8420: .*assign"):
+        require_free("192.0.2.1", 8420)

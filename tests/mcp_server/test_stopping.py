@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -20,13 +21,13 @@ import pytest
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_server import connection
+from mcp_server import connection, serving
 from mcp_server.runner import CallRunner
 from mcp_server.service import Service
 from mcp_server.session import Caller
 from mcp_server.stopping import Stopping
 from tests.mcp_server.callers import EU
-from tests.mcp_server.running import running_server
+from tests.mcp_server.running import Running, running_server
 from tests.mcp_server.test_serving import blocking
 from tests.workspace_factory import BuiltWorkspace
 
@@ -160,10 +161,44 @@ def cut_off(client: socket.socket) -> bool:
     return bool(poll.poll(PATIENCE_SECONDS * 1_000))
 
 
+@pytest.fixture(params=["h11", "httptools"])
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of the two that may be installed."""
+    if request.param == "h11":
+        monkeypatch.setattr(serving, "find_spec", lambda _: None)
+    else:
+        pytest.importorskip("httptools")
+    return str(request.param)
+
+
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def hurried(parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "READ_SECONDS", 0.3)
     monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("parser")
+def test_headers_without_end_are_refused_and_none_may_follow_the_body(running_alone: Running) -> None:
+    host, port = "127.0.0.1", running_alone.settings.port
+    with socket.create_connection((host, port)) as client:
+        client.sendall(b"POST /api/tools/discover HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        with contextlib.suppress(OSError):
+            for number in range(200):
+                client.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1_000))
+        assert cut_off(client)
+    with socket.create_connection((host, port)) as client:
+        client.sendall(
+            b"POST /api/tools/discover HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nTransfer-Encoding: chunked\r\n" % port
+            + b"Connection: close\r\n\r\n2\r\n{}\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+        )
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.fixture
+def running_alone(parser: str, tiny: BuiltWorkspace) -> Iterator[Running]:
+    """A server of its own that reads requests by this parser."""
+    with running_server(tiny) as server:
+        yield server
 
 
 @pytest.mark.usefixtures("hurried")
@@ -178,7 +213,12 @@ def test_case_20_a_client_that_does_not_read_is_dropped(tiny: BuiltWorkspace) ->
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     "begun",
-    [b"", b"POST /api/tools/disc", REQUEST.replace(b"Content-Length: 2", b"Content-Length: 9") % b"127.0.0.1"],
+    [
+        b"",
+        b"\r\n",
+        b"POST /api/tools/disc",
+        REQUEST.replace(b"Content-Length: 2", b"Content-Length: 9") % b"127.0.0.1",
+    ],
 )
 def test_case_20_a_client_that_does_not_finish_its_request_is_dropped(tiny: BuiltWorkspace, begun: bytes) -> None:
     with running_server(tiny) as running, socket.socket() as client:

@@ -86,9 +86,18 @@ def test_an_operation_is_timed_by_method_tool_and_outcome(measured: tuple[Runnin
     assert {
         ("tools/call", "query_metrics", ""),
         ("tools/call", "query_metrics", "tool_error"),
-        ("tools/call", "other", "tool_error"),
+        ("tools/call", "other", "-32602"),
         ("tools/list", "", ""),
     } <= found
+
+
+def test_methods_that_callers_make_up_are_one_label(measured: tuple[Running, Metrics], wire: Wire) -> None:
+    for number in range(3):
+        assert wire.ask(f"made/up-{number}").status_code == 404
+    counts = scraped(measured[1])["mcp_server_operation_duration_seconds_count"]
+    methods = {dict(labels)["mcp_method_name"] for labels in counts}
+    assert "other" in methods
+    assert not any(method.startswith("made") for method in methods)
 
 
 def test_calls_are_counted_through_every_door_and_names_that_callers_type_are_no_label(

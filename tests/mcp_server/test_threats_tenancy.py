@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp.types import INVALID_PARAMS
 
 from indexes.ledger import Ledger
+from mcp_server.arguments import input_schema
 from mcp_server.opening import serving, serving_settings
 from mcp_server.result_link import read_result, result_link
+from mcp_server.service import Service
 from mcp_server.session import Caller
 from semantic_layer.errors import UnknownName
 from semantic_layer.policy import Policy
@@ -21,7 +25,7 @@ from semantic_layer.policy_file import policy_to_json
 from semantic_layer.principal import Principal
 from tests.mcp_server.callers import EU, OPERATOR, PUBLIC, US, Asker
 from tests.mcp_server.running import Running
-from tests.mcp_server.wire import Wire
+from tests.mcp_server.wire import Wire, message
 from tests.workspace_factory import BuiltWorkspace
 
 SALES = {"products": ["sales"]}
@@ -33,31 +37,54 @@ def wire(running: Running) -> Iterator[Wire]:
         yield Wire(http, running.token(EU))
 
 
-def told(found: dict[str, Any], name: str) -> str:
-    """What a caller is told, without what differs by time and by the name itself."""
-    result = found["result"]
-    return json.dumps([result["structuredContent"]["data"], result["isError"]]).replace(name, "?")
+HIDDEN = (
+    ("ingest", "injest"),
+    ("release", "releaze"),
+    ("request_access", "request_accezz"),
+    ("query_sql", "query_tql"),
+)
 
 
-@pytest.mark.parametrize("headers", [{}, {"Mcp-Param-Products": "sales"}], ids=["case-21", "case-22"])
-def test_cases_21_and_22_a_hidden_tool_reads_like_an_unknown_one(wire: Wire, headers: dict[str, str]) -> None:
-    for hidden, absent in (("ingest", "injest"), ("release", "releaze"), ("request_access", "request_accezz")):
-        said = [
-            wire.ask("tools/call", headers, name=name, arguments={"products": ["sales"]})
-            for name in (hidden, absent)
-        ]
-        assert said[0].status_code == said[1].status_code
-        found = [
-            one.json() if one.text.startswith("{") else json.loads(one.text.split("data:")[1]) for one in said
-        ]
-        assert told(found[0], hidden) == told(found[1], absent)
-        assert len(told(found[0], hidden)) == len(told(found[1], absent))
+def told(response: httpx2.Response, name: str) -> tuple[int, str, int]:
+    """Status, content type and message that a caller gets, without what differs by time and by the name itself."""
+    found = re.sub(r"a-\d{8}T\d{6}-[0-9a-f]{12}", "AUDIT", json.dumps(message(response)))
+    return (
+        response.status_code,
+        response.headers["content-type"] + found.replace(name, "?"),
+        len(found) - len(name),
+    )
+
+
+def test_case_21_a_hidden_tool_reads_like_an_unknown_one(wire: Wire) -> None:
+    for hidden, absent in HIDDEN:
+        said = [wire.ask("tools/call", name=name, arguments={"products": ["sales"]}) for name in (hidden, absent)]
+        assert told(said[0], hidden) == told(said[1], absent)
+        assert message(said[0])["error"]["code"] == INVALID_PARAMS
+
+
+@pytest.mark.parametrize("value", ["sales", "", "=?base64?c2FsZXM=?=", "=?base64?!!?=", "x" * 5_000])
+def test_case_22_parameter_headers_tell_a_hidden_tool_from_no_unknown_one(
+    wire: Wire, service: Service, value: str
+) -> None:
+    """The headers are checked against a tool's schema before anybody asks who calls, so none may name a parameter."""
+    for hidden, absent in HIDDEN:
+        schema = input_schema(service.tools[hidden].arguments)
+        assert "x-mcp-header" not in json.dumps(schema)
+        for parameter in (*schema["properties"], "nothing"):
+            sent = {f"Mcp-Param-{parameter}": value, f"mcp-param-{parameter.replace('_', '-')}": value}
+            asked = {parameter: "other"}
+            said = [wire.ask("tools/call", sent, name=name, arguments=asked) for name in (hidden, absent)]
+            assert told(said[0], hidden) == told(said[1], absent)
+
+
+def test_case_22_no_tool_mirrors_a_parameter_in_a_header(service: Service) -> None:
+    assert all("x-mcp-header" not in json.dumps(input_schema(tool.arguments)) for tool in service.tools.values())
 
 
 def test_case_23_another_tenants_reference_reads_like_an_absent_one(ask: Asker) -> None:
-    for hidden, absent in (("dp://sales", "dp://sulfs"), ("metric://sales/revenue", "metric://sulfs/revenue")):
+    for hidden, absent in (("dp://sales", "dp://tales"), ("metric://sales/revenue", "metric://tales/revenue")):
         said = [str(ask(PUBLIC, "describe", ref=ref).error) for ref in (hidden, absent)]
-        assert said[0].replace("sales", "?") == said[1].replace("sulfs", "?")
+        assert said[0].replace("sales", "?") == said[1].replace("tales", "?")
 
 
 @pytest.mark.parametrize(

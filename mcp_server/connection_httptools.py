@@ -1,0 +1,108 @@
+"""A client's connection where `httptools` is installed: HTTP/1.1 parsed in C, at a fraction of the time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from mcp_server.connection import MOST_HEAD_BYTES, Patience, TurnedAway, TurnsAway
+from mcp_server.endpoint import PATH
+
+_ENDPOINT = PATH.encode()
+
+
+class PatientHttpTools(HttpToolsProtocol):
+    """uvicorn's protocol with the timers of Patience, a bound on the headers, and no headers after the body."""
+
+    patience: Patience
+    _in_head = False
+    _whole = False
+    _head_bytes = 0
+    _refusal: TurnedAway | None = None
+    _dropped: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.patience = Patience(self.loop, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.patience.end()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._whole = False
+        super().data_received(data)
+        if self._whole:
+            self.patience.request_arrived()
+            return
+        self.patience.await_request()
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self.send_400_response("The headers are too long.")
+
+    def on_message_begin(self) -> None:
+        self._whole, self._in_head, self._head_bytes = False, True, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers would come after the request was let in
+            super().on_header(name, value.rstrip(b" \t"))  # no part of the value (RFC 9112, 5.1)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._refusal = self._turned_away() if self.url == _ENDPOINT else None
+        if self._refusal is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = self._answered()  # what follows of the request is read and dropped
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        if self._refusal is None:
+            super().on_message_complete()
+            return
+        refusal, self._refusal = self._refusal, None
+        self.transport.write(refusal.response)
+        self.on_response_complete()
+        if refusal.hold:
+            self.flow.pause_reading()
+            self.loop.call_later(refusal.hold, self.flow.resume_reading)
+
+    def _turned_away(self) -> TurnedAway | None:
+        """The response to a request that is turned away here; none where another is still being answered."""
+        turns_away: TurnsAway | None = getattr(self.config.app, "turns_away", None)
+        answering = bool(self.cycle) and not self.cycle.response_complete
+        if turns_away is None or self.parser is None or answering or self.expect_100_continue:
+            return None
+        if self.parser.get_method() != b"POST" or not self.parser.should_keep_alive():
+            return None
+        return turns_away(self.headers, self.client)
+
+    def _answered(self) -> RequestResponseCycle:
+        """The place of a request that was answered without the application."""
+        if self._dropped is None:
+            self._dropped = RequestResponseCycle(
+                scope=self.scope,
+                transport=self.transport,
+                flow=self.flow,
+                logger=self.logger,
+                access_logger=self.access_logger,
+                access_log=False,
+                default_headers=[],
+                message_event=asyncio.Event(),
+                expect_100_continue=False,
+                keep_alive=True,
+                on_response=self.on_response_complete,
+            )
+            self._dropped.response_complete = True
+        return self._dropped
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.patience.await_reader()
+
+    def resume_writing(self) -> None:
+        self.patience.reader_is_back()
+        super().resume_writing()

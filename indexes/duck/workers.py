@@ -43,10 +43,13 @@ _KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "LD_LIBRARY_PAT
 
 @dataclass(frozen=True)
 class Limits:
-    """What one reading process may use. `processes` bounds how many run at once; `idle` how many stay warm."""
+    """What one reading process may use. `processes` bounds how many run at once; `idle` how many stay warm.
+
+    Fewer warm than run at once would start and end a process, a second of work, whenever calls cross on a busy server.
+    """
 
     processes: int = 4
-    idle: int = 2
+    idle: int = 4
     threads: int = 2
     memory_bytes: int = 1_000_000_000
     address_space_bytes: int = 6_000_000_000

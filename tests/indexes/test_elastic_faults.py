@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Generator, Iterator
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -118,19 +120,22 @@ def test_after_several_failures_nobody_waits_until_it_answers_again(proxy: Proxy
     assert found(reader) == [0, 2]
 
 
-SLOW = "double x = 0; for (int i = 0; i < 200000; i++) { x += Math.sqrt(i); } return x;"
+def slow_query(patterns: int) -> dict[str, Any]:
+    """A question that takes the node many seconds, without a script: the node of the tests has none."""
+    asked = [{"wildcard": {"word.keyword": f"*{'*'.join(f'{n:08x}')}*"}} for n in range(patterns)]
+    return {"bool": {"should": asked}}
 
 
 def test_a_search_whose_caller_has_gone_is_ended_on_the_node(elastic_node: Node) -> None:
     cluster, cancellation = cluster_at(elastic_node.url), Cancellation()
     cluster.ask(lambda es: es.indices.create(index="slow", settings={"number_of_replicas": 0}))
-    cluster.load("slow", ({"number": number} for number in range(8_000)))
+    words = (hashlib.sha256(b"%d" % number).hexdigest() * 4 for number in range(20_000))
+    cluster.load("slow", ({"number": n, "word": word[:250]} for n, word in enumerate(words)))
     cluster.ask(lambda es: es.indices.refresh(index="slow"), seconds=30)
-    script = {"script_score": {"query": {"match_all": {}}, "script": {"source": SLOW}}}
 
     def ask() -> None:
         with working_for(cancellation):
-            cluster.ask(lambda es: es.search(index="slow", query=script, timeout="60s"), seconds=60)
+            cluster.ask(lambda es: es.search(index="slow", query=slow_query(1_000), timeout="60s"), seconds=60)
 
     def searching() -> int:
         return sum(len(node["tasks"]) for node in cluster.ask(searches))

@@ -62,7 +62,7 @@ def found(reader: ElasticTextReader, question: str = "returned shoes") -> list[i
 
 
 def test_a_node_that_is_down_is_named_long_before_the_deadline() -> None:
-    cluster = cluster_at("http://127.0.0.1:1", seconds=60.0)
+    cluster, started = cluster_at("http://127.0.0.1:1", seconds=60.0), time.monotonic()
     for _ in range(2):  # the first one also imports the client
         started = time.monotonic()
         with pytest.raises(EngineUnavailable, match=r"Elasticsearch at http://127\.0\.0\.1:1 cannot be reached"):

@@ -65,9 +65,9 @@ class Bench:
     def steady(self) -> dict[str, Any]:
         """So many callers for so long: failures, percentiles by kind, and the server's memory over time."""
         memory: list[tuple[float, float]] = []
-        with self._door.serving() as serving:
+        with self._door.serving(processes=self._options.processes) as serving:
             load = self._load(serving)
-            with _every(5.0, lambda at: memory.append((at, resident(serving.pid).get("resident", 0) / 2**20))):
+            with _every(5.0, lambda at: memory.append((at, _resident_mb(serving)))):
                 samples = load.run(self._options.callers, self._options.seconds)
         later = memory[len(memory) // 3 :]  # the first third warms up
         moments, held = [at for at, _ in later], [mb for _, mb in later]
@@ -82,13 +82,14 @@ class Bench:
     def flood(self) -> dict[str, Any]:
         """One caller with many connections, while others go on; beside the same others undisturbed."""
         seconds, others = self._options.seconds / 4, self._options.callers // 5
-        with self._door.serving() as serving:
+        with self._door.serving(processes=self._options.processes) as serving:
             alone = self._load(serving).run(others, seconds)
             body = json.dumps(request_of(1, ASKS[0].tool, ASKS[0].arguments)).encode()
             load, token = self._load(serving), self._token(serving, FLOODER, ["EU"])
             asking = threading.Thread(target=load.run, args=(others, seconds))
             asking.start()
-            met = flood(serving.url, token, body, headers_of(ASKS[0].tool), self._options.flood, seconds)
+            headers, rate = headers_of(ASKS[0].tool), self._options.flood_rate
+            met = flood(serving.url, token, body, headers, self._options.flood, seconds, rate)
             asking.join()
         return {
             "answered": spread(met.answered),
@@ -105,7 +106,7 @@ class Bench:
         A reply is mixed where its generations are not those of the edition that its receipt names.
         """
         cuts = itertools.cycle([self._cut(), self._second_cut()])
-        with self._door.serving() as serving:
+        with self._door.serving(processes=self._options.processes) as serving:
             load = self._load(serving)
             with _every(1.0, lambda _: self._publish(next(cuts))):
                 samples = load.run(self._options.callers, self._options.seconds / 4)
@@ -126,7 +127,7 @@ class Bench:
     def slow_readers(self) -> dict[str, Any]:
         """Callers beside connections that do not read their answers, beside the same callers alone."""
         seconds = self._options.seconds / 4
-        with self._door.serving() as serving:
+        with self._door.serving(processes=self._options.processes) as serving:
             alone = self._load(serving).run(self._options.callers // 5, seconds)
             token = self._token(serving, "slow", ["EU"])
             slow = SlowReaders(serving.host, serving.port, self._options.slow, _raw_request(serving, token))
@@ -168,6 +169,10 @@ class Bench:
         attributes = json.dumps({"regions": regions})
         named = ("--subject", subject, "--role", "analyst", "--attributes", attributes, "--audience", serving.url)
         return str(json.loads(self._door.run("token", *named, "--json"))["token"])
+
+
+def _resident_mb(serving: Serving) -> float:
+    return sum(resident(one).get("resident", 0) for one in serving.pids()) / 2**20
 
 
 def _raw_request(serving: Serving, token: str) -> bytes:
@@ -257,6 +262,13 @@ def main() -> None:
         "--think", type=float, default=1.0, help="mean seconds between an answer and the next call"
     )
     parser.add_argument("--flood", type=int, default=500, help="connections of the flooding caller")
+    parser.add_argument(
+        "--flood-rate",
+        type=float,
+        default=0,
+        help="calls a second of each of them at most, such as 1, which Retry-After asks for; 0 is at once again",
+    )
+    parser.add_argument("--processes", type=int, default=1, help="of the server")
     parser.add_argument("--slow", type=int, default=200, help="callers who do not read")
     options = parser.parse_args()
     workspace = options.workspace.resolve()

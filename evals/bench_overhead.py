@@ -71,10 +71,10 @@ def fsync_milliseconds(folder: Path, times: int = 200) -> float:
     return median(taken)
 
 
-def bench(workspace: Path, seconds: float, calls: int) -> dict[str, Any]:
+def bench(workspace: Path, seconds: float, calls: int, processes: int) -> dict[str, Any]:
     """Both servers, asked in turn."""
     door = FrontDoor(workspace)
-    with door.serving() as ours, bare_server() as bare:
+    with door.serving(processes=processes) as ours, bare_server() as bare:
         token = _token(door, ours)
         single = _in_turn(ours, bare, token, calls)
         body = json.dumps(request_of(1, TOOL, {})).encode()
@@ -98,10 +98,12 @@ def bench(workspace: Path, seconds: float, calls: int) -> dict[str, Any]:
     }
 
 
-def bench_toolbox(workspace: Path, program: Path, dsn: str, seconds: float, calls: int) -> dict[str, Any]:
+def bench_toolbox(
+    workspace: Path, program: Path, dsn: str, seconds: float, calls: int, processes: int
+) -> dict[str, Any]:
     """The same row of the same PostgreSQL by its key: of Toolbox's one SQL tool, and of our governed `lookup`."""
     door = FrontDoor(workspace)
-    with door.serving() as ours, toolbox_server(program, dsn, ORDER) as theirs:
+    with door.serving(processes=processes) as ours, toolbox_server(program, dsn, ORDER) as theirs:
         token = _token(door, ours)
         connections = McpConnection(ours.host, ours.port, token), ToolboxConnection(theirs)
         single: dict[str, list[float]] = {"ours": [], "toolbox": []}
@@ -166,13 +168,15 @@ def main() -> None:
     parser.add_argument("workspace", type=Path, help="an ingested workspace, such as wellhead-demo")
     parser.add_argument("--seconds", type=float, default=10, help="of each of the two turns of ten connections")
     parser.add_argument("--calls", type=int, default=300, help="of one connection to each server")
+    parser.add_argument("--processes", type=int, default=1, help="of our server")
     parser.add_argument("--toolbox", type=Path, metavar="PROGRAM", help="the `toolbox` program, to ask it too")
     options = parser.parse_args()
     workspace = options.workspace.resolve()
     with embedded_postgres(workspace / ".wellhead" / "postgres") as dsn:
-        found = bench(workspace, options.seconds, options.calls)
+        found = bench(workspace, options.seconds, options.calls, options.processes)
         if options.toolbox:
-            found["toolbox"] = bench_toolbox(workspace, options.toolbox, dsn, options.seconds, options.calls)
+            asked = (options.toolbox, dsn, options.seconds, options.calls, options.processes)
+            found["toolbox"] = bench_toolbox(workspace, *asked)
         print(json.dumps(found, indent=2))
 
 

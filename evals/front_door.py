@@ -49,6 +49,12 @@ class Serving:
         """The MCP endpoint."""
         return f"http://{self.host}:{self.port}/mcp"
 
+    def pids(self) -> list[int]:
+        """The processes that serve: this one, and the members that it started."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        found = [int(one) for one in children.read_text().split()] if children.exists() else []
+        return [self.pid, *(one for one in found if b"--member" in _command_line(one))]
+
 
 class FrontDoor:
     """Runs `wellhead` on one workspace. `settings` are WELLHEAD_* variables laid over the environment's."""
@@ -77,19 +83,22 @@ class FrontDoor:
         return Ingested(time.perf_counter() - started, json.loads(said)[0])
 
     @contextlib.contextmanager
-    def serving(self, log: Path | None = None) -> Generator[Serving]:
-        """A server on a free port until the block ends; what it logs goes to `log`.
+    def serving(self, log: Path | None = None, *, processes: int = 1) -> Generator[Serving]:
+        """A server of so many processes on a free port until the block ends; what it logs goes to `log`.
 
         Raises EngineUnavailable where it does not get ready.
         """
         host, port = "127.0.0.1", free_port()
-        command = [*self._command, "serve", "--http", f"{host}:{port}"]
+        command = [*self._command, "serve", "--http", f"{host}:{port}", "--processes", str(processes)]
         started = time.perf_counter()
         with (log or Path(os.devnull)).open("ab") as said:
             process = subprocess.Popen(command, env=self._environment, stderr=said)
         try:
             wait_until(process, lambda: _is_ready(host, port))
-            yield Serving(host, port, process.pid, time.perf_counter() - started)
+            serving = Serving(host, port, process.pid, time.perf_counter() - started)
+            if processes > 1:
+                wait_until(process, lambda: len(serving.pids()) > processes)
+            yield serving
         finally:
             process.terminate()
             try:
@@ -97,6 +106,12 @@ class FrontDoor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _command_line(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def free_port() -> int:

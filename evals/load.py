@@ -118,13 +118,25 @@ class Flooded:
     others: Mapping[int, int]
 
 
-def flood(url: str, token: str, body: bytes, headers: Mapping[str, str], clients: int, seconds: float) -> Flooded:
-    """Ask as fast as `clients` connections can, with the load generator `hey`. Raises EngineUnavailable without it."""
+def flood(
+    url: str,
+    token: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    clients: int,
+    seconds: float,
+    rate: float = 0.0,
+) -> Flooded:
+    """Ask with the load generator `hey` as fast as `clients` connections can, each at most `rate` times a second.
+
+    Raises EngineUnavailable without it.
+    """
     if not (hey := shutil.which("hey")):
         raise EngineUnavailable("the load generator `hey` is not installed.", hint="apt-get install hey")
     given = {**headers, "Authorization": f"Bearer {token}"}
     words = [word for name, value in given.items() for word in ("-H", f"{name}: {value}")]
     command = [hey, "-c", str(clients), "-z", f"{seconds:.0f}s", "-t", "30", "-o", "csv", "-m", "POST"]
+    command += ["-q", str(rate)] if rate else []
     command += ["-T", "application/json", "-A", headers["Accept"], *words, "-d", body.decode(), url]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
+from indexes import jobs
 from ingest import products as runs
 from ingest import progress as progresses
 from ingest import settings as ingest_settings
+from ingest import turns
 from ingest import work as workers
 from ingest.report import failure_of
 from semantic_layer import workspace as workspaces
@@ -67,12 +69,15 @@ def work(door: Door, once: bool) -> None:
     Example:
       wellhead work --once
     """
-    worker = workers.Worker(door.root, os.environ)
     if once:
+        worker = workers.Worker(door.root, os.environ)
         while worker.run_next():
             pass
     else:
-        worker.run()
+        # What runs a job is loaded with the first one: 300 MB that most servers' workers never need.
+        turns.take_turns(
+            jobs.JobStore(door.home), lambda claim: workers.Worker(door.root, os.environ).run_claimed(claim)
+        )
 
 
 @contextmanager

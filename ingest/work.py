@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 from collections.abc import Generator, Mapping
 from dataclasses import asdict
@@ -22,11 +20,10 @@ from ingest.progress import Advance
 from ingest.promotion import promote_judged
 from ingest.report import RunReport, failure_of
 from ingest.settings import IngestSettings
+from ingest.turns import claimed
 from semantic_layer.door import Door
 from semantic_layer.errors import GateFailed, WellheadError
 from semantic_layer.workspace import load_workspace
-
-POLL_SECONDS = 0.5
 
 
 class Cancelled(Exception):
@@ -40,19 +37,10 @@ class Worker:
         self._root = root
         self._environment = environment
         self._store = JobStore(self._door().home)
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        """Run jobs as they come, until SIGTERM or SIGINT; a job that runs then is finished first."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stopping.set())
-        while not self._stopping.is_set():
-            if not self.run_next():
-                self._stopping.wait(POLL_SECONDS)
 
     def run_next(self) -> bool:
         """Run the oldest job that waits; False where there is none."""
-        claim = self._store.claim(f"{os.uname().nodename}:{os.getpid()}")
+        claim = claimed(self._store)
         if claim is not None:
             self.run_claimed(claim)
         return claim is not None

@@ -11,6 +11,7 @@ import click
 from mcp_server import audit_opening, opening
 from mcp_server import replay as replaying
 from mcp_server.audit_verify import Verification, verify_log
+from mcp_server.settings import serving_settings
 from semantic_layer.door import Door
 from semantic_layer.errors import AuditBroken
 
@@ -31,7 +32,7 @@ def audit(door: Door, action: str, as_json: bool) -> None:
     Example:
       wellhead audit verify
     """
-    settings = opening.serving_settings(door)
+    settings = serving_settings(door)
     anchor = audit_opening.anchor_of(settings, os.environ)
     try:
         found = verify_log(settings.home / "audit", [anchor])
@@ -67,7 +68,8 @@ def _print(found: Verification) -> None:
 def replay(door: Door, audit_id: str, arguments: str | None, as_json: bool) -> None:
     """Ask a recorded call again, of the same generations, with the recorded clock and the caller's rights of today.
 
-    Prints same, differs, erased, gone or live; ends with 0 only for the same digest.
+    Prints same, differs, unsteady, erased, gone or live; ends with 0 only for the same answer. The last digits of
+    floating sums do not count: rows are added up in no fixed order.
 
     \b
     Examples:

@@ -16,14 +16,17 @@ import click
 from indexes.file_format import FORMATS, FileFormat
 from mcp_server import answer as answers
 from mcp_server import client_config as clients
-from mcp_server import identity, keys, opening, query_output, serving, session, stdio, table
+from mcp_server import identity, keys, opening, pool, query_output, serving, session, stdio, table
+from mcp_server import member as members
 from mcp_server import service as services
 from mcp_server import tool as tools
+from mcp_server.settings import serving_settings
 from mcp_server.tools import query_metrics
 from semantic_layer import principal_form
 from semantic_layer.door import Door
 from semantic_layer.errors import InvalidArgument, Refused
 from semantic_layer.identity_settings import SCOPES, TOKEN_HOURS
+from semantic_layer.settings import MOST_PROCESSES
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 as_principal = click.option(
@@ -383,7 +386,7 @@ def token(
         "scopes": list(scopes),
     }
     principal = replace(principal_form.principal_of_form(json.dumps(form), subject), client=client)
-    url = audience or opening.serving_settings(door).resource_url
+    url = audience or serving_settings(door).resource_url
     authority = identity.TokenAuthority(keys.token_keys(door.home, os.environ), url)
     issued = authority.issue(principal, lifetime_seconds=int(hours * 3_600))
     click.echo(
@@ -406,7 +409,7 @@ def client_config(door: Door, client: str, http: bool, as_json: bool) -> None:
       wellhead client-config claude-code
       wellhead client-config vscode --http
     """
-    configuration = clients.client_configuration(client, door.root, opening.serving_settings(door), http=http)
+    configuration = clients.client_configuration(client, door.root, serving_settings(door), http=http)
     if as_json:
         click.echo(json.dumps({"client": client, "file": configuration.file, "text": configuration.text}))
     else:
@@ -417,24 +420,44 @@ def client_config(door: Door, client: str, http: bool, as_json: bool) -> None:
 @click.option("--http", "address", metavar="HOST:PORT", help="Serve over HTTP; without it over stdio.")
 @click.option("--public-url", help="The URL that clients use, where a proxy stands in front.")
 @click.option("--no-worker", is_flag=True, help="Do not start `wellhead work` beside the server.")
+@click.option(
+    "--processes", type=click.IntRange(1, MOST_PROCESSES), help="How many serve the address together, on Linux."
+)
+@click.option("--member", hidden=True)
 @click.pass_obj
-def serve(door: Door, address: str | None, public_url: str | None, no_worker: bool) -> None:
+def serve(
+    door: Door,
+    address: str | None,
+    public_url: str | None,
+    no_worker: bool,
+    processes: int | None,
+    member: str | None,
+) -> None:
     """Serve what is live to agents: over stdio, or over HTTP with MCP at /mcp and REST under /api.
 
     \b
     Examples:
       wellhead serve
       wellhead serve --http 127.0.0.1:8420
+      wellhead serve --http 127.0.0.1:8420 --processes 4
     """
-    settings = opening.serving_settings(door, worker=not no_worker)
+    settings = serving_settings(door, worker=not no_worker)
     if address is None:
+        if processes is not None:
+            raise InvalidArgument("stdio is served by one process.", hint="Add --http HOST:PORT.")
         with opening.open_service(door, settings) as service:
             stdio.serve_stdio(service)
         return
     host, port = host_and_port(address, settings.host, settings.port)
     settings = replace(settings, host=host, port=port, public_url=public_url or settings.public_url)
-    with opening.open_service(door, settings) as service:
-        serving.serve_http(service)
+    processes = processes or door.settings.server.processes
+    if member is None and processes > 1:
+        command = [sys.executable, "-m", "wellhead", "--workspace", str(door.root), "serve", "--http"]
+        command += [f"{host}:{port}", "--public-url", settings.public_url]
+        sys.exit(pool.serve_together(settings, command, processes))
+    joined = members.Member.from_form(member) if member is not None else None
+    with opening.open_service(door, joined.share(settings) if joined else settings) as service:
+        serving.serve_http(service, joined)
 
 
 def host_and_port(address: str, host: str, port: int) -> tuple[str, int]:

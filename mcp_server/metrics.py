@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Collection, Generator
 from typing import Any
@@ -18,6 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
     start_http_server,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from mcp_server.answer import Answer
 from mcp_server.home_metrics import HomeCollector
@@ -27,6 +29,8 @@ from mcp_server.subscriptions import METHOD
 
 BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 """Seconds; those of the semantic conventions for `mcp.server.operation.duration`."""
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder where the processes of one server count together; read by prometheus_client when it is loaded."""
 OTHER = "other"
 """The tool or method of a request that names none of ours: a label must not grow with what callers type."""
 
@@ -63,7 +67,18 @@ class Metrics:
         self._rows = Counter("wellhead_rows", "Rows handed out.", ("tool",), registry=self.registry)
         self._bytes = Counter("wellhead_reply_bytes", "Bytes of answers' data.", ("tool",), registry=self.registry)
         self._of_tool: dict[str, tuple[Histogram, Counter, Counter]] = {}
-        self.registry.register(HomeCollector(service))
+        self._home = HomeCollector(service)
+        self.registry.register(self._home)
+
+    @property
+    def shown(self) -> CollectorRegistry:
+        """What is exposed: where several processes count together, what all of them counted."""
+        if SHARED_FOLDER not in os.environ:
+            return self.registry
+        together = CollectorRegistry()
+        MultiProcessCollector(together)
+        together.register(self._home)
+        return together
 
     def observe(self, caller: Caller, tool: str, answer: Answer) -> None:
         """Count one answered call."""
@@ -114,7 +129,7 @@ def exposing(metrics: Metrics, host: str, port: int) -> Generator[int]:
 
     Whoever reaches that port reads it: bind it where only the monitoring does. Raises OSError where it is taken.
     """
-    server, thread = start_http_server(port, host, metrics.registry)
+    server, thread = start_http_server(port, host, metrics.shown)
     try:
         yield server.server_port
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Generator, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from mcp_server.cursor import CursorSigner
 from mcp_server.identity_verifier import TokenVerifier
 from mcp_server.keys import cursor_keys
 from mcp_server.service import Service
-from mcp_server.settings import ServingSettings
+from mcp_server.settings import ServingSettings, serving_settings
 from mcp_server.tool import Tool
 from mcp_server.tools.describe import DESCRIBE
 from mcp_server.tools.dimension_values import dimension_values_tool
@@ -46,34 +45,6 @@ from mcp_server.tools.status import status_tool
 from mcp_server.tools.trace import trace_tool
 from semantic_layer.door import Door
 from semantic_layer.environment import filled
-
-
-def serving_settings(door: Door, *, worker: bool = False) -> ServingSettings:
-    """The server's settings as the workspace sets them; `worker` says to run `wellhead work` beside it."""
-    settings = door.settings
-    command = (sys.executable, "-m", "wellhead", "--workspace", str(door.root), "work") if worker else ()
-    return ServingSettings(
-        home=door.home,
-        name=settings.name,
-        host=settings.server.host,
-        port=settings.server.port,
-        anonymous=settings.server.anonymous,
-        stdio=settings.stdio,
-        time_zone=settings.reporting.time_zone,
-        ledger=settings.ledger,
-        postgres=settings.postgres,
-        engines=settings.engines.below(door.root),
-        worker_command=command,
-        public_url=settings.server.public_url,
-        deadline_seconds=settings.server.deadline_seconds,
-        metrics=settings.server.metrics,
-        log=settings.server.log,
-        concurrent_calls=settings.server.concurrent_calls,
-        waiting_calls=settings.server.waiting_calls,
-        identity=settings.identity,
-        limits=settings.limits,
-        audit=settings.audit.below(door.root),
-    )
 
 
 @contextlib.contextmanager

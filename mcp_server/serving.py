@@ -9,22 +9,26 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from indexes.duck.connection import keep_pandas_out
+from indexes.duck.workers import shared_workers
 from mcp_server.app import build_app
 from mcp_server.connection import MOST_HEAD_BYTES
 from mcp_server.identity_metadata import require_safe_address
+from mcp_server.listening import require_free
 from mcp_server.logs import log_to
+from mcp_server.member import Member
 from mcp_server.metrics import exposing
 from mcp_server.service import Service
 from mcp_server.settings import ServingSettings
 from mcp_server.stopping import Stopping
 from mcp_server.tracing import export_traces
-from semantic_layer.errors import InvalidArgument
 
 GRACE_SECONDS = 5
 """How long calls that run may take to end at a stop; after that they are answered that the server is stopping."""
@@ -39,17 +43,22 @@ H11 = "mcp_server.connection_h11:PatientH11"
 HTTPTOOLS = "mcp_server.connection_httptools:PatientHttpTools"
 
 
-def serve_http(service: Service) -> None:
-    """Serve on the settings' host and port until a signal.
+def serve_http(service: Service, member: Member | None = None) -> None:
+    """Serve on the settings' host and port until a signal; a `member` of several processes on its own sockets.
 
     Raises InvalidArgument where tokens of an issuer would cross a network in the clear, or the address is not free.
     """
     settings = service.settings
+    keep_pandas_out()
     require_safe_address(settings)
-    require_free(settings.host, settings.port)
-    print(
-        f"MCP {settings.resource_url} · REST {settings.origin}/api · stop with Ctrl-C", file=sys.stderr, flush=True
-    )
+    if member is None:
+        require_free(settings.host, settings.port)
+    else:
+        member.end_with_parent()
+        shared_workers().bound(-(-shared_workers().limits.processes // member.of))
+    if member is None or member.number == 0:
+        said = f"MCP {settings.resource_url} · REST {settings.origin}/api · stop with Ctrl-C"
+        print(said, file=sys.stderr, flush=True)
     log_to(sys.stderr, settings.log)
     export_traces(os.environ, settings.name)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -58,22 +67,10 @@ def serve_http(service: Service) -> None:
         if settings.metrics:
             host, _, port = settings.metrics.rpartition(":")
             stack.enter_context(exposing(app.state.metrics, host or "127.0.0.1", int(port)))
-        http_server(app, settings, app.state.stopping).run()
-
-
-def require_free(host: str, port: int) -> None:
-    """Raises InvalidArgument where this process cannot listen there, which is told before anything is promised."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found:
-            with socket.socket(family, kind, protocol) as tried:
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                tried.bind(address)
-    except OSError as error:
-        raise InvalidArgument(
-            f"nothing can be served on {host}:{port}: {error.strerror or error}.",
-            hint="Stop what listens there, or name another address: wellhead serve --http HOST:PORT.",
-        ) from None
+        server = http_server(app, settings, app.state.stopping)
+        if member is not None:
+            server.when_started = member.say_ready
+        server.run(member.sockets() if member is not None else None)
 
 
 def http_server(app: ASGIApp, settings: ServingSettings, stopping: Stopping) -> HttpServer:
@@ -103,6 +100,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
         super().__init__(config)
+        self.when_started: Callable[[], None] | None = None
         self._stopping = stopping
         self._stop_at = float("inf")
 
@@ -113,6 +111,11 @@ class HttpServer(uvicorn.Server):
             return
         self._stopping.begin()
         self._stop_at = time.monotonic() + (UNREADY_SECONDS if sig == signal.SIGTERM else 0.0)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self.when_started is not None:
+            self.when_started()
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or time.monotonic() >= self._stop_at

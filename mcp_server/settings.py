@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from semantic_layer.audit_settings import AuditSettings
+from semantic_layer.door import Door
 from semantic_layer.engine_settings import EngineSettings
 from semantic_layer.identity_settings import IdentitySettings
 from semantic_layer.limit_settings import LimitSettings
@@ -58,3 +60,31 @@ class ServingSettings:
     def origin(self) -> str:
         """Scheme, host and port that clients use."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+def serving_settings(door: Door, *, worker: bool = False) -> ServingSettings:
+    """The server's settings as the workspace sets them; `worker` says to run `wellhead work` beside it."""
+    settings = door.settings
+    command = (sys.executable, "-m", "wellhead", "--workspace", str(door.root), "work") if worker else ()
+    return ServingSettings(
+        home=door.home,
+        name=settings.name,
+        host=settings.server.host,
+        port=settings.server.port,
+        anonymous=settings.server.anonymous,
+        stdio=settings.stdio,
+        time_zone=settings.reporting.time_zone,
+        ledger=settings.ledger,
+        postgres=settings.postgres,
+        engines=settings.engines.below(door.root),
+        worker_command=command,
+        public_url=settings.server.public_url,
+        deadline_seconds=settings.server.deadline_seconds,
+        metrics=settings.server.metrics,
+        log=settings.server.log,
+        concurrent_calls=settings.server.concurrent_calls,
+        waiting_calls=settings.server.waiting_calls,
+        identity=settings.identity,
+        limits=settings.limits,
+        audit=settings.audit.below(door.root),
+    )

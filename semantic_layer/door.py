@@ -43,6 +43,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "WELLHEAD_SERVER_PUBLIC_URL": ("server", "public_url"),
     "WELLHEAD_SERVER_METRICS": ("server", "metrics"),
     "WELLHEAD_SERVER_LOG": ("server", "log"),
+    "WELLHEAD_SERVER_PROCESSES": ("server", "processes"),
     "WELLHEAD_STDIO_PRINCIPAL": ("stdio", "principal"),
     "WELLHEAD_CLI_PRINCIPAL": ("cli", "principal"),
 }

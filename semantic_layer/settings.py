@@ -24,6 +24,7 @@ Precision = Literal["auto", "int8", "fp32"]
 LedgerEngine = Literal["files", "postgres"]
 LogForm = Literal["text", "json"]
 READ = "read"
+MOST_PROCESSES = 64
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _IDENTITY = IdentitySettings()
 _ENGINES = EngineSettings()
@@ -63,7 +64,7 @@ class ServerSettings:
 
     `anonymous` says whether callers without a token are served as `public`. `public_url` is what clients type where
     it differs. Past `concurrent_calls` calls wait, past `waiting_calls` they are turned away. `metrics` is HOST:PORT
-    for Prometheus, empty for none; `log` is the form of the log on standard error.
+    for Prometheus, empty for none; `log` is the form of the log on standard error. `processes` share all of it.
     """
 
     host: str = "127.0.0.1"
@@ -75,6 +76,7 @@ class ServerSettings:
     deadline_seconds: int = 30
     metrics: str = ""
     log: LogForm = "text"
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ _SERVER = (
     "deadline_seconds",
     "metrics",
     "log",
+    "processes",
 )
 _PRINCIPAL_KEYS = ("subject", "roles", "attributes", "scopes", "tenant", "purposes", "client")
 
@@ -168,6 +171,7 @@ def read_settings(node: Node, problems: list[Problem]) -> WorkspaceSettings:
             deadline_seconds=server.integer("deadline_seconds", default.deadline_seconds, low=1, high=3_600),
             metrics=_address(server, "metrics"),
             log=server.choice("log", get_args(LogForm), default.log),
+            processes=server.integer("processes", default.processes, low=1, high=MOST_PROCESSES),
         ),
         identity=read_identity(top.section("identity", IDENTITY_KEYS)),
         limits=read_limits(top.section("limits", LIMITS_KEYS)),

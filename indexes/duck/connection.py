@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import duckdb
 
@@ -22,6 +24,14 @@ _SEALED: Mapping[str, str] = {
 """One thread: point reads of ten rows cost more to spread than to do."""
 _FREEZING = threading.Lock()
 """Two threads that open one file share an engine, and only one of them may freeze it."""
+
+
+def keep_pandas_out() -> None:
+    """Have this process take pandas for not installed, for good.
+
+    DuckDB looks for it at each bound value, and would load it, 60 MB, where it is. No value of ours is one of its.
+    """
+    sys.modules.setdefault("pandas", cast(Any, None))
 
 
 def open_sealed(path: Path) -> Connection:

@@ -11,12 +11,12 @@ import sys
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
 
-from indexes.duck.connection import Connection, attach_sealed
+from indexes.duck.connection import Connection, attach_sealed, keep_pandas_out
 from indexes.duck.untrusted import NotAnnounced, prepare
 from indexes.duck.wire import HEADER_BYTES, decode, encode
 from semantic_layer.errors import WellheadError
@@ -30,8 +30,7 @@ class _TooLarge(Exception):
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
-    # DuckDB looks for pandas at each bound value, and would load it where it is installed. No value here is one of its.
-    sys.modules.setdefault("pandas", cast(Any, None))
+    keep_pandas_out()
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     opening = _receive(incoming)
     if opening is None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,11 @@ class Workers:
         self._idle: list[tuple[tuple[tuple[str, str], ...], _Process]] = []
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(self.limits.processes)
+
+    def bound(self, processes: int) -> None:
+        """Have at most so many run, and stay warm. To be called before the first use."""
+        self.limits = replace(self.limits, processes=processes, idle=min(processes, self.limits.idle))
+        self._slots = threading.BoundedSemaphore(processes)
 
     def run(
         self,

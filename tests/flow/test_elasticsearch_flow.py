@@ -21,7 +21,8 @@ from ingest.progress import Silent
 from ingest.report import RunReport
 from ingest.settings import IngestSettings
 from mcp_server.health import readiness
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
+from mcp_server.settings import serving_settings
 from semantic_layer.errors import EngineUnavailable, InvalidArgument, InvalidWorkspace, WellheadError
 from semantic_layer.workspace import load_workspace
 from tests.elastic_node import Node, send

@@ -9,7 +9,8 @@ import pytest
 from evals.retrieval_truth import RUNS, make_workspace, score
 from indexes.embedder import open_identified
 from indexes.library import Library
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
+from mcp_server.settings import serving_settings
 from tests.mcp_server.callers import EU, Asker
 from tests.workspace_factory import BuiltWorkspace, copy_workspace
 

@@ -16,7 +16,8 @@ from psycopg import sql
 from indexes.ports import Allowed
 from indexes.postgres.connection import Pool
 from indexes.postgres.vectors import PgvectorBuilder, PgvectorReader, VectorSite, sweep
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
+from mcp_server.settings import serving_settings
 from semantic_layer.errors import CorruptGeneration, EngineUnavailable
 from tests.mcp_server.callers import EU, Asker
 from tests.workspace_factory import BuiltWorkspace, copy_workspace

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
 from mcp_server.service import Service
+from mcp_server.settings import serving_settings
 from tests.mcp_server.callers import Asker
 from tests.mcp_server.crowded import crowd
 from tests.mcp_server.running import Running, running_server

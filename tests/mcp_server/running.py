@@ -15,10 +15,10 @@ from starlette.types import ASGIApp
 from mcp_server.app import build_app
 from mcp_server.identity import TokenAuthority
 from mcp_server.keys import token_keys
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
 from mcp_server.service import Service
 from mcp_server.serving import http_server
-from mcp_server.settings import ServingSettings
+from mcp_server.settings import ServingSettings, serving_settings
 from mcp_server.stopping import Stopping
 from semantic_layer.principal import Principal
 from tests.workspace_factory import BuiltWorkspace

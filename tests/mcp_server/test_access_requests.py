@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from mcp_server.access_requests import MAX_OPEN, AccessRequests
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
+from mcp_server.settings import serving_settings
 from semantic_layer.errors import InvalidArgument
 from tests.mcp_server.callers import EU, PUBLIC, US, Asker
 from tests.workspace_factory import BuiltWorkspace

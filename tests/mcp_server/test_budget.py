@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from mcp_server.budget import LOTS_A_MINUTE, Budget, account_of
 from mcp_server.budget_store import Account, FileBudgets
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
 from mcp_server.receipt import Cost
 from mcp_server.service import Service
+from mcp_server.settings import serving_settings
 from semantic_layer.errors import EngineUnavailable, LimitExceeded, Refused, WellheadError
 from semantic_layer.limit_settings import LIMITS_KEYS, CallerLimits, LimitSettings, read_limits
 from semantic_layer.principal import Principal

@@ -24,10 +24,11 @@ from mcp.types import PromptReference, ResourceTemplateReference
 from indexes.ledger import Ledger
 from indexes.release import rollback
 from mcp_server import commands
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
 from mcp_server.refresher import refresh
 from mcp_server.service import Service
 from mcp_server.session import Caller
+from mcp_server.settings import serving_settings
 from semantic_layer.policy import Action, ColumnChoice, Policy, Rule
 from semantic_layer.policy_file import policy_to_json
 from semantic_layer.predicate import Attribute, In

@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from mcp_server.commands import sql
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
 from mcp_server.service import Service
+from mcp_server.settings import serving_settings
 from tests.mcp_server.callers import EU, US, Asker
 from tests.mcp_server.running import running_server
 from tests.workspace_factory import BuiltWorkspace

@@ -15,8 +15,8 @@ from mcp_server.audit import AuditLog
 from mcp_server.audit_chain import lines_of, segments
 from mcp_server.audit_opening import anchor_of
 from mcp_server.audit_verify import verify_log
-from mcp_server.opening import serving_settings
 from mcp_server.refusals import KIND, MOST_TOLD, DoorRefusals
+from mcp_server.settings import serving_settings
 from semantic_layer.errors import Refused, Unauthenticated
 from semantic_layer.principal import Principal
 from tests.mcp_server.callers import EU

@@ -18,11 +18,12 @@ from indexes.ledger import Ledger, Tombstone
 from mcp_server.audit_commands import audit
 from mcp_server.audit_commands import replay as replay_command
 from mcp_server.commands import query
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
 from mcp_server.refresher import refresh
 from mcp_server.replay import Replay, replay
 from mcp_server.service import Moment, Service
 from mcp_server.session import Caller
+from mcp_server.settings import serving_settings
 from semantic_layer.audit_settings import AuditSettings
 from semantic_layer.errors import InvalidArgument, UnknownName
 from semantic_layer.policy import Policy

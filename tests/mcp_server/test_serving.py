@@ -19,12 +19,13 @@ import pytest
 from indexes.ledger import Ledger, Tombstone
 from mcp_server.answer import Answer
 from mcp_server.arguments import Arguments
-from mcp_server.opening import serving, serving_settings
+from mcp_server.listening import require_free
+from mcp_server.opening import serving
 from mcp_server.refresher import refresh
 from mcp_server.runner import CallRunner
 from mcp_server.service import Service
-from mcp_server.serving import require_free
 from mcp_server.session import Caller, Session
+from mcp_server.settings import serving_settings
 from mcp_server.tool import Tool
 from semantic_layer.errors import InvalidArgument
 from semantic_layer.policy import Policy
@@ -216,7 +217,7 @@ def test_the_serving_process_imports_neither_torch_nor_the_tools_of_ingestion(ow
         "from semantic_layer.door import Door\n"
         "from semantic_layer.principal import Principal\n"
         "from mcp_server.app import build_app\n"
-        "from mcp_server.opening import serving, serving_settings\n"
+        "from mcp_server.opening import serving\nfrom mcp_server.settings import serving_settings\n"
         "from mcp_server.session import Caller\n"
         "door = Door(Path(sys.argv[1]), {})\n"
         "with serving(serving_settings(door), {}) as service:\n"

@@ -15,10 +15,11 @@ from mcp.types import INVALID_PARAMS
 
 from indexes.ledger import Ledger
 from mcp_server.arguments import input_schema
-from mcp_server.opening import serving, serving_settings
+from mcp_server.opening import serving
 from mcp_server.result_link import read_result, result_link
 from mcp_server.service import Service
 from mcp_server.session import Caller
+from mcp_server.settings import serving_settings
 from semantic_layer.errors import UnknownName
 from semantic_layer.policy import Policy
 from semantic_layer.policy_file import policy_to_json

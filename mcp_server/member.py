@@ -1,0 +1,66 @@
+"""One of several serving processes: its share of the limits, its sockets, and its tie to the one that started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass, replace
+
+from mcp_server.settings import ServingSettings
+
+
+@dataclass(frozen=True)
+class Member:
+    """Which of how many processes this is, and the file descriptors of its bound sockets."""
+
+    number: int
+    of: int
+    descriptors: tuple[int, ...]
+
+    @staticmethod
+    def from_form(form: str) -> Member:
+        """The reverse of `to_form`."""
+        given = json.loads(form)
+        return Member(int(given["number"]), int(given["of"]), tuple(given["descriptors"]))
+
+    def to_form(self) -> str:
+        """What the process that starts it writes on its command line."""
+        return json.dumps({"number": self.number, "of": self.of, "descriptors": self.descriptors})
+
+    def share(self, settings: ServingSettings) -> ServingSettings:
+        """The settings of one process: together they run and hold what the server may. One of them shows metrics."""
+        return replace(
+            settings,
+            concurrent_calls=_part(settings.concurrent_calls, self.of),
+            waiting_calls=_part(settings.waiting_calls, self.of),
+            metrics=settings.metrics if self.number == 0 else "",
+            worker_command=(),
+        )
+
+    def sockets(self) -> list[socket.socket]:
+        """What it listens on."""
+        return [socket.socket(fileno=one) for one in self.descriptors]
+
+    def end_with_parent(self) -> None:
+        """Stop in order once the process that started this one is gone, however it went: its end of the pipe closes."""
+        threading.Thread(target=_stop_at_end_of_input, name="parent", daemon=True).start()
+
+    def say_ready(self) -> None:
+        """Tell the process that started this one that it serves."""
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+
+
+def _part(whole: int, of: int) -> int:
+    """What each gets; nobody gets nothing of something."""
+    return -(-whole // of)
+
+
+def _stop_at_end_of_input() -> None:
+    while os.read(0, 64):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

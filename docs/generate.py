@@ -141,7 +141,9 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
     yield ""
     yield from ("```", f"wellhead {name} {usage}", "```", "")
     yield said.strip()
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    options = [
+        parameter for parameter in command.params if isinstance(parameter, click.Option) and not parameter.hidden
+    ]
     if options:
         yield ""
         yield from _table(("Option", ""), [_option(option, context) for option in options])

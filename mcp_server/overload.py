@@ -18,6 +18,7 @@ from mcp_server.identity import caller_of
 from mcp_server.pace import Pace
 from mcp_server.problem import problem_response
 from mcp_server.refusals import DoorRefusals
+from mcp_server.retry_after import EarlyReturns
 from mcp_server.stopping import Stopping, stopping_now
 from mcp_server.subscriptions import METHOD
 from semantic_layer.principal import Principal
@@ -38,6 +39,7 @@ class RefuseOverload:
         self._busy = busy()
         self._refusal = _on_the_wire(problem_response(self._busy))
         self._stopping = stopping
+        self._early = EarlyReturns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not guarded(scope["path"]):
@@ -70,7 +72,7 @@ class RefuseOverload:
         if any(name == b"mcp-method" and value == METHOD.encode() for name, value in headers):
             return None
         self._refusals.note_error({"path": PATH, "client": client}, self._busy, caller.subject)
-        return TurnedAway(self._refusal, self._pace.hold)
+        return TurnedAway(self._refusal, self._early.hold(client, headers))
 
     def _admits(self, who: str) -> bool:
         self._in_flight.most = self._pace.places

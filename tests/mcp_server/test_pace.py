@@ -14,7 +14,8 @@ from starlette.types import ASGIApp
 
 from evals.wire import headers_of, request_of
 from mcp_server.app import build_app
-from mcp_server.pace import LONG_SECONDS, MOST_HOLD_SECONDS, SHORT_SECONDS, Pace
+from mcp_server.pace import LONG_SECONDS, SHORT_SECONDS, Pace
+from mcp_server.retry_after import HOLD_SECONDS, MOST_CONNECTIONS, RETRY_AFTER_SECONDS, EarlyReturns
 from mcp_server.service import Service
 from tests.mcp_server.callers import EU, US
 from tests.mcp_server.running import running_server
@@ -31,28 +32,62 @@ def test_places_stay_between_the_least_and_the_most_whatever_calls_waited(waits:
     for seconds in waits:
         pace.waited(seconds)
         assert 10 <= pace.places <= 40
-        assert 0 <= pace.hold <= MOST_HOLD_SECONDS
 
 
-def test_short_waits_open_every_place_and_long_ones_close_them_first_and_hold_later() -> None:
+def test_short_waits_open_every_place_and_long_ones_close_them() -> None:
     pace = Pace(10, 40)
     for _ in range(200):
         pace.waited(SHORT_SECONDS / 2)
-    assert (pace.places, pace.hold) == (40, 0.0)
+    assert pace.places == 40
     pace.waited(2 * LONG_SECONDS)
-    assert (pace.places, pace.hold) == (38, 0.0)
+    assert pace.places == 38
     for _ in range(100):
         pace.waited(2 * LONG_SECONDS)
-    assert (pace.places, pace.hold) == (10, MOST_HOLD_SECONDS)
-    for _ in range(100):
-        pace.waited(0.0)
-    assert pace.hold == 0.0
+    assert pace.places == 10
 
 
 def test_waits_between_change_nothing() -> None:
     pace = Pace(10, 40)
     pace.waited((SHORT_SECONDS + LONG_SECONDS) / 2)
-    assert (pace.places, pace.hold) == (10, 0.0)
+    assert pace.places == 10
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_who_waits_as_told_is_never_held_and_who_does_not_is_held_until_then() -> None:
+    clock = Clock()
+    early = EarlyReturns(clock)
+    patient, hasty = ("10.0.0.1", 1), ("10.0.0.1", 2)
+    for _ in range(5):
+        assert early.hold(patient, []) == 0.0
+        clock.now += RETRY_AFTER_SECONDS
+    assert early.hold(hasty, []) == 0.0
+    clock.now += 0.1
+    for _ in range(5):
+        assert early.hold(hasty, []) == HOLD_SECONDS <= RETRY_AFTER_SECONDS
+        clock.now += HOLD_SECONDS  # its next request lay in the connection all the while
+    clock.now += RETRY_AFTER_SECONDS - HOLD_SECONDS
+    assert early.hold(hasty, []) == 0.0, "it has learnt to wait"
+
+
+@pytest.mark.parametrize("header", ["forwarded", "via", "x-forwarded-for"])
+def test_a_proxys_connection_is_not_held_for_what_one_of_its_callers_does(header: str) -> None:
+    early = EarlyReturns(Clock())
+    assert [early.hold(("10.0.0.1", 1), [(header.encode(), b"x")]) for _ in range(3)] == [0.0, 0.0, 0.0]
+
+
+def test_connections_that_are_remembered_stay_few() -> None:
+    clock = Clock()
+    early = EarlyReturns(clock)
+    for number in range(3 * MOST_CONNECTIONS):
+        clock.now += 0.001
+        assert early.hold((str(number), 1), []) == 0.0
+    assert len(early) <= MOST_CONNECTIONS
 
 
 @pytest.mark.parametrize("parser", ["h11", "httptools"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from indexes.analysis import language_of, unquoted, wanted_in
 from indexes.fusion import DENSE_WEIGHT, Fused, Weight, fuse
+from indexes.library import LiveGeneration
 from indexes.ports import Numbers, QueryVector, Scores
 from indexes.question import Question
 from indexes.ranking import NOTHING, best_first
@@ -58,11 +59,11 @@ class Run:
         self.milliseconds[step] = self.milliseconds.get(step, 0.0) + (now - self.clock) * 1000
         self.clock = now
 
-    def begin(self) -> None:
-        """Let the question's vectors be made beside the search by words. `query` waits for them."""
-        for scope in self.scopes:
-            embedder = scope.generation.embedder
-            if embedder is not None and id(embedder) not in self.begun and scope.generation.vectors is not None:
+    def begin(self, generations: Iterable[LiveGeneration]) -> None:
+        """Let the question's vectors be made beside the filters and the search by words. `query` waits for them."""
+        for generation in generations:
+            embedder = generation.embedder
+            if embedder is not None and id(embedder) not in self.begun and generation.vectors is not None:
                 self.begun[id(embedder)] = _BESIDE.submit(
                     embedder.embed_query, self.question.text, with_tokens=self.question.rerank
                 )
@@ -89,8 +90,6 @@ class Run:
 
 def search(run: Run) -> Fused:
     """The question's candidates in all scopes, best first."""
-    if run.question.mode == "hybrid":
-        run.begin()
     dense, sparse = _legs(run)
     fused = fuse(dense, sparse, kind=run.question.fusion, dense_weight=_dense_weight(run))
     run.spent("fuse")
@@ -141,6 +140,9 @@ def _legs_of(run: Run, words: str, *, quoting: bool) -> tuple[Leg, Leg]:
 
 
 def _merged(legs: Sequence[Leg]) -> Leg:
+    found = [leg for leg in legs if leg is not NOTHING]
+    if len(found) == 1:
+        return found[0]  # in order already, as every engine gives it
     numbers, scores = (np.concatenate(parts) for parts in zip(*legs, strict=True))
     return best_first(numbers, scores, len(numbers))
 

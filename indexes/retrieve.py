@@ -9,7 +9,7 @@ from indexes.citing import cited, passages
 from indexes.document import Hit
 from indexes.filtering import AllowedCache
 from indexes.legs import Run, search
-from indexes.library import Snapshot
+from indexes.library import LiveGeneration, Snapshot
 from indexes.question import Question
 from indexes.scope import scopes
 from semantic_layer.policy import Grants
@@ -24,7 +24,7 @@ class Retrieved:
 
     `limited` names products whose rows a grant limits; `not_checked` says what could not be looked at, and why;
     `milliseconds` where the time went: filter, embed, vectors, text, fuse, rerank, fetch. A hybrid question is
-    embedded beside the search by words, and `embed` is then what was still to wait for.
+    embedded beside the filters and the search by words, and `embed` is then what was still to wait for.
     """
 
     hits: tuple[Hit, ...]
@@ -45,6 +45,8 @@ def retrieve(
     several products are fused as one list. Raises what `scopes` raises, and EngineUnavailable by name.
     """
     run = Run(question)
+    if question.mode == "hybrid":
+        run.begin(_reached(snapshot, question, grants))
     found = scopes(snapshot, question.products, question.datasets, question.where, grants, cache)
     run.scopes = [scope for scope in found if not scope.empty]
     run.spent("filter")
@@ -59,3 +61,9 @@ def retrieve(
         not_checked=tuple(dict.fromkeys(run.not_checked)),
         milliseconds={step: round(spent, 3) for step, spent in run.milliseconds.items()},
     )
+
+
+def _reached(snapshot: Snapshot, question: Question, grants: Grants) -> list[LiveGeneration]:
+    """The generations that the question may come to search, as far as is known before its filters are."""
+    names = question.products or grants
+    return [snapshot.generations[name] for name in names if name in grants and name in snapshot.generations]

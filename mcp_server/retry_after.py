@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 
 RETRY_AFTER_SECONDS = 1.0
 """What a caller is asked to wait. Nobody is held longer."""
-HOLD_SECONDS = 0.9
-"""A little less, so that who waits as asked finds the connection open."""
+HOLD_SECONDS = (0.5, 0.9)
+"""Less, so that who waits as asked finds the connection open; each another time, so that they do not return at once."""
 EARLY_SECONDS = 0.95
 """Who asks again before this did not wait. What was sent into a held connection is read before it, and held again."""
 MOST_CONNECTIONS = 8_192
@@ -43,4 +44,5 @@ class EarlyReturns:
             lately = {one: at for one, at in self._turned_away.items() if now - at < EARLY_SECONDS}
             self._turned_away = lately if len(lately) < MOST_CONNECTIONS else {}
         self._turned_away[peer] = now
-        return HOLD_SECONDS if before is not None and now - before < EARLY_SECONDS else 0.0
+        early = before is not None and now - before < EARLY_SECONDS
+        return random.uniform(*HOLD_SECONDS) if early else 0.0

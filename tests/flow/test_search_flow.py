@@ -44,6 +44,7 @@ def test_the_last_sentence_of_a_3000_word_paragraph_is_found_by_vectors_alone(
 
 @pytest.mark.truth
 @pytest.mark.skipif(not TRUTH.is_dir(), reason="the public collections are not on this machine")
+@pytest.mark.timeout(1_800)  # minutes of embedding: a busy machine takes several times as long
 def test_public_collections_reach_their_floors_through_the_real_pipeline(tmp_path: Path, model_home: Path) -> None:
     names = make_workspace(TRUTH, tmp_path)
     assert set(names) >= set(FLOORS)

@@ -1,8 +1,8 @@
 """How fast vectors are found through our reader, beside FAISS called bare and beside other libraries, at equal recall.
 
 `python -m evals.bench_faiss --home .wellhead --count 1000000`; with `--peers PYTHON`, an interpreter that has hnswlib,
-lancedb and psycopg (dev-only, in an environment of its own), those and pgvector search the same vectors. With
-`--keep FOLDER`, vectors and indexes stay there for the next run.
+lancedb, psycopg and qdrant-client (dev-only, in an environment of its own), those and pgvector search the same vectors.
+With `--keep FOLDER`, vectors and indexes stay there for the next run.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ SINGLE = 300
 WARM = 20
 PAIRS = 21
 FACTS = "facts.json"
+SHARED_BUFFERS = "shared_buffers = '3GB'\n"
 
 
 def make_data(folder: Path, home: Path, count: int) -> None:
@@ -168,18 +169,30 @@ def peers(folder: Path, python: Path, names: Sequence[str], minutes: float) -> l
     """Each library in a process of its own, on the same data; one that takes too long is reported so."""
     script = Path(bench_peers.__file__)
     found: list[Mapping[str, Any]] = []
+    _give_memory(folder / "postgres")
     with embedded_postgres(folder / "postgres") as dsn:
         for name in names:
             command = [str(python), str(script), name, str(folder), dsn, str(minutes / 2)]
             try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=60 * minutes, check=True)
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60 * minutes, check=True)
                 found.append(cast("dict[str, Any]", json.loads(done.stdout.splitlines()[-1])))
             except subprocess.TimeoutExpired:
                 found.append({"engine": name, "failed": f"not done after {minutes:g} minutes"})
             except subprocess.CalledProcessError as error:
-                found.append({"engine": name, "failed": error.stderr[-500:]})
+                found.append({"engine": name, "failed": f"exit status {error.returncode}, its words are above"})
             print(json.dumps(found[-1]), flush=True)
     return found
+
+
+def _give_memory(postgres: Path) -> None:
+    """Have the PostgreSQL in the folder keep table and index in its own memory: by default it has 128 MB."""
+    settings = postgres / "postgresql.auto.conf"
+    if not settings.exists():
+        with embedded_postgres(postgres):
+            pass
+    if SHARED_BUFFERS not in settings.read_text(encoding="utf-8"):
+        with settings.open("a", encoding="utf-8") as lines:
+            lines.write(SHARED_BUFFERS)
 
 
 def main() -> None:
@@ -188,7 +201,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--home", type=Path, required=True, help="a home whose models/ holds the default model")
     parser.add_argument("--layout", action="append", choices=["flat", "hnsw", "ivf", "ivf_pq"])
-    parser.add_argument("--peers", type=Path, help="a Python that has hnswlib, lancedb and psycopg")
+    parser.add_argument("--peers", type=Path, help="a Python that has hnswlib, lancedb, psycopg and qdrant-client")
     parser.add_argument("--peer", action="append", choices=list(bench_peers.ENGINES))
     parser.add_argument("--minutes", type=float, default=30, help="how long one of them may take")
     parser.add_argument("--keep", type=Path, help="where data and indexes stay; 2.5 GB for a million vectors")

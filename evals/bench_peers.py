@@ -1,7 +1,8 @@
 """Other vector libraries on the data of `bench_faiss`, each in a process of its own, under a Python that has them.
 
 Imports nothing of ours: `PYTHON evals/bench_peers.py hnswlib DATA_FOLDER POSTGRES_DSN MINUTES`; the last is how long
-pgvector may build its graph, before it is given lists instead.
+pgvector may build its graph, before it is given lists instead. Each figure is appended to FIGURES in the data folder
+as soon as it is known, so that a run which is stopped has told what it found.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 
 VECTORS, QUERIES, BUCKET, CUTS = "vectors.npy", "queries.npy", "buckets.npy", "cuts.npz"
+FIGURES = "figures.jsonl"
 QUESTIONS = 1_000
 BUCKETS = 2_000
 FILTERS: Mapping[str, int] = {"none": 2_000, "50 %": 1_000, "5 %": 100, "0.5 %": 10, "0.05 %": 1}
@@ -76,34 +79,29 @@ def anonymous() -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("RssAnon"))
 
 
-def measured(data: Data, built: Built) -> dict[str, Any]:
+def measured(data: Data, built: Built, note: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
     """For each filter the figures of the first effort with the recall wanted, else the hardest; `exact` if faster."""
     figures: dict[str, Any] = {}
     for name, below in FILTERS.items():
         for effort, search in built.efforts:
-            figures[name] = _figures(data, name, effort, search)
+            figures[name] = _figures(data, name, effort, search, note)
             if figures[name]["recall_at_10"] >= WANTED:
                 break
         if built.exact is not None and below < BUCKETS:
-            exact = _figures(data, name, "exact", built.exact)
+            exact = _figures(data, name, "exact", built.exact, note)
             slower = figures[name]["batch_qps"] < exact["batch_qps"]
             figures[name] = exact if slower or figures[name]["recall_at_10"] < WANTED else figures[name]
     return figures
 
 
-def _figures(data: Data, name: str, effort: str, search: Search) -> dict[str, Any]:
+def _figures(
+    data: Data, name: str, effort: str, search: Search, note: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """One effort through one filter: questions one at a time, then a batch; recall is of the batch."""
     below = FILTERS[name]
     started = time.perf_counter()
     search(data.queries[:1], below)
-    seconds = time.perf_counter() - started
-    asked = int(min(SINGLE, len(data.queries), max(FEWEST, SINGLE_SECONDS / seconds)))
-    recall = data.recall(search(data.queries[:asked], below), name)
-    found = {"effort": effort, "recall_at_10": recall, **_speed(data, search, below, asked)}
-    print(name, json.dumps(found), file=sys.stderr, flush=True)
-    return found
-
-
-def _speed(data: Data, search: Search, below: int, asked: int) -> dict[str, Any]:
+    asked = int(min(SINGLE, len(data.queries), max(FEWEST, SINGLE_SECONDS / (time.perf_counter() - started))))
     single: list[float] = []
     for query in data.queries[:asked]:
         started = time.perf_counter()
@@ -111,13 +109,19 @@ def _speed(data: Data, search: Search, below: int, asked: int) -> dict[str, Any]
         single.append(time.perf_counter() - started)
     share = int(min(len(data.queries), max(asked, BATCH_SECONDS / max(float(np.median(single)), 1e-6))))
     started = time.perf_counter()
-    search(data.queries[:share], below)
+    numbers = search(data.queries[:share], below)
     batch = time.perf_counter() - started
-    return {
+    found = {
+        "effort": effort,
+        "recall_at_10": data.recall(numbers, name),
         "batch_qps": round(share / batch, 1),
         "single_p50_ms": round(1000 * float(np.median(single)), 3),
         "singles": asked,
+        "batch": share,
+        "load": os.getloadavg()[0],
     }
+    note({"filter": name, **found})
+    return found
 
 
 def _each(queries: Any, one: Callable[[Any], Any]) -> Any:
@@ -128,12 +132,14 @@ def _each(queries: Any, one: Callable[[Any], Any]) -> Any:
         return np.array(list(threads.map(one, queries)))
 
 
-def hnswlib(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
-    """HNSW with M 16; its filter is a Python function, so it runs on one thread."""
+def hnswlib(
+    data: Data, folder: Path, dsn: str, minutes: float, *, links: int = 16, construction: int = 100
+) -> Built:
+    """HNSW; its filter is a Python function, so it runs on one thread."""
     library = import_module("hnswlib")
     before, started = anonymous(), time.perf_counter()
     index = library.Index(space="ip", dim=data.vectors.shape[1])
-    index.init_index(max_elements=len(data.vectors), ef_construction=80, M=16)
+    index.init_index(max_elements=len(data.vectors), ef_construction=construction, M=links)
     for start in range(0, len(data.vectors), 100_000):
         index.add_items(data.vectors[start : start + 100_000])
     seconds, megabytes = time.perf_counter() - started, {"memory": anonymous() - before}
@@ -153,8 +159,8 @@ def hnswlib(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
 
         return search
 
-    efforts = [(f"ef {ef}", at(ef)) for ef in (32, 64, 128, 256, 512, 2_000)]
-    return Built("hnswlib", seconds, megabytes, efforts)
+    efforts = [(f"ef {ef}", at(ef)) for ef in (32, 64, 128, 256, 512, 2_000, 5_000)]
+    return Built(f"hnswlib M {links}", seconds, megabytes, efforts)
 
 
 def _row(ask: Callable[[], Any]) -> Any:
@@ -210,10 +216,55 @@ def lancedb(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
     return Built("lancedb", seconds, {"disk": disk // 2**20, "memory": anonymous() - before}, efforts, at(0, 0))
 
 
+def qdrant(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
+    """Qdrant's local mode, which scores everything in numpy: what a search without an index costs."""
+    library, before, started = import_module("qdrant_client"), anonymous(), time.perf_counter()
+    models = library.models
+    client = library.QdrantClient(":memory:")
+    size = models.VectorParams(size=data.vectors.shape[1], distance=models.Distance.DOT)
+    client.create_collection("vectors", vectors_config=size)
+    buckets: list[int] = data.buckets.tolist()
+    for start in range(0, len(data.vectors), 10_000):
+        rows = range(start, min(start + 10_000, len(data.vectors)))
+        vectors = data.vectors[rows.start : rows.stop].tolist()
+        points = models.Batch(ids=list(rows), vectors=vectors, payloads=[{"b": buckets[row]} for row in rows])
+        client.upsert("vectors", points)
+    seconds = time.perf_counter() - started
+
+    def one(query: Any, below: int) -> Any:
+        wanted = models.FieldCondition(key="b", range=models.Range(lt=below))
+        inside = models.Filter(must=[wanted]) if below < BUCKETS else None
+        near = client.query_points("vectors", query=query.tolist(), query_filter=inside, limit=DEPTH).points
+        return np.array([*(point.id for point in near), *([-1] * (DEPTH - len(near)))], np.int64)
+
+    efforts = [("exact", lambda queries, below: np.array([one(query, below) for query in queries]))]
+    return Built("qdrant local", seconds, {"memory": anonymous() - before}, efforts)
+
+
 def pgvector(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
     """HNSW in PostgreSQL, or lists where that takes too long; a scan goes on while a filter lets few through."""
-    psycopg = import_module("psycopg")
-    size, started, of_thread = data.vectors.shape[1], time.perf_counter(), threading.local()
+    started, run = time.perf_counter(), _pgvector_table(data, dsn)
+    run(f"SET statement_timeout = {int(60_000 * minutes)}")
+    try:
+        run("CREATE INDEX near ON vectors USING hnsw (v halfvec_ip_ops) WITH (m = 16, ef_construction = 100)")
+    except import_module("psycopg").errors.QueryCanceled:
+        print(f"pgvector's graph was not built in {minutes:g} minutes", file=sys.stderr, flush=True)
+        return pgvector_lists(data, folder, dsn, minutes)
+    return _pgvector(data, run, started, "hnsw", "hnsw.ef_search", (40, 100, 200, 400, 1_000))
+
+
+def pgvector_lists(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
+    """IVFFlat in PostgreSQL: lists, scanned on while a filter lets few through."""
+    started, run = time.perf_counter(), _pgvector_table(data, dsn)
+    run(
+        f"CREATE INDEX near ON vectors USING ivfflat (v halfvec_ip_ops) WITH (lists = {int(len(data.vectors) ** 0.5)})"
+    )
+    return _pgvector(data, run, started, "ivfflat", "ivfflat.probes", (5, 10, 20, 50, 200))
+
+
+def _pgvector_table(data: Data, dsn: str) -> Callable[[str], Any]:
+    """The vectors in a table, in half precision; gives what runs a statement, each thread by its own connection."""
+    psycopg, of_thread = import_module("psycopg"), threading.local()
 
     def run(statement: str) -> Any:
         if not hasattr(of_thread, "connection"):
@@ -222,26 +273,23 @@ def pgvector(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
 
     run("CREATE EXTENSION IF NOT EXISTS vector")
     run("DROP TABLE IF EXISTS vectors")
-    run(f"CREATE UNLOGGED TABLE vectors (n int, bucket int, v halfvec({size}))")
+    run(f"CREATE UNLOGGED TABLE vectors (n int, bucket int, v halfvec({data.vectors.shape[1]}))")
     with of_thread.connection.cursor().copy("COPY vectors FROM STDIN (FORMAT binary)") as copy:
         for part in _binary(data):
             copy.write(part)
     run("SET maintenance_work_mem = '4GB'")
-    run(f"SET statement_timeout = {int(60_000 * minutes)}")
-    try:
-        run("CREATE INDEX near ON vectors USING hnsw (v halfvec_ip_ops) WITH (m = 16, ef_construction = 80)")
-        name, setting, grid, scan = "pgvector hnsw", "hnsw.ef_search", (40, 100, 200, 400, 1_000), "hnsw"
-    except psycopg.errors.QueryCanceled:
-        print(f"pgvector's graph was not built in {minutes:g} minutes", file=sys.stderr, flush=True)
-        run("SET statement_timeout = 0")
-        started = time.perf_counter()
-        lists = int(len(data.vectors) ** 0.5)
-        run(f"CREATE INDEX near ON vectors USING ivfflat (v halfvec_ip_ops) WITH (lists = {lists})")
-        name, setting, grid, scan = "pgvector ivfflat", "ivfflat.probes", (5, 10, 20, 50, 200), "ivfflat"
+    run(f"SET max_parallel_maintenance_workers = {max(1, (os.cpu_count() or 1) - 1)}")
+    return run
+
+
+def _pgvector(
+    data: Data, run: Callable[[str], Any], started: float, scan: str, setting: str, grid: Sequence[int]
+) -> Built:
+    """The table with its index, and its searches by a setting of that index."""
     run("SET statement_timeout = 0")
     run("CREATE INDEX ON vectors (bucket)")
     run("VACUUM ANALYZE vectors")
-    seconds = time.perf_counter() - started
+    seconds, size = time.perf_counter() - started, data.vectors.shape[1]
     (table, near) = run("SELECT pg_table_size('vectors') >> 20, pg_relation_size('near') >> 20").fetchone()
 
     def at(effort: int) -> Search:
@@ -258,7 +306,7 @@ def pgvector(data: Data, folder: Path, dsn: str, minutes: float) -> Built:
         return lambda queries, below: _each(queries, lambda query: one(query, below))
 
     efforts = [(f"{setting} {effort}", at(effort)) for effort in grid]
-    return Built(name, seconds, {"table": table, "index": near}, efforts)
+    return Built(f"pgvector {scan}", seconds, {"table": table, "index": near}, efforts)
 
 
 def _binary(data: Data) -> Iterator[bytes]:
@@ -282,8 +330,11 @@ def _binary(data: Data) -> Iterator[bytes]:
 
 ENGINES: Mapping[str, Callable[[Data, Path, str, float], Built]] = {
     "hnswlib": hnswlib,
+    "hnswlib_dense": partial(hnswlib, links=32, construction=200),
     "lancedb": lancedb,
+    "qdrant": qdrant,
     "pgvector": pgvector,
+    "pgvector_lists": pgvector_lists,
 }
 
 
@@ -292,15 +343,14 @@ def main() -> None:
     name, folder, dsn, minutes = sys.argv[1], Path(sys.argv[2]), sys.argv[3], float(sys.argv[4])
     data = Data(folder)
     built = ENGINES[name](data, folder, dsn, minutes)
-    print(f"{built.name} built in {built.seconds:.0f} s", file=sys.stderr, flush=True)
-    figures = {
-        "engine": built.name,
-        "build_seconds": round(built.seconds),
-        "megabytes": built.megabytes,
-        "search": measured(data, built),
-        "load": os.getloadavg()[0],
-    }
-    print(json.dumps(figures))
+
+    def note(found: dict[str, Any]) -> None:
+        with (folder / FIGURES).open("a", encoding="utf-8") as lines:
+            print(json.dumps({"engine": built.name, "count": len(data.vectors), **found}), file=lines)
+
+    facts = {"build_seconds": round(built.seconds), "megabytes": built.megabytes}
+    note(facts)
+    print(json.dumps({"engine": built.name, **facts, "search": measured(data, built, note)}))
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ class Stage:
         """Checksum and flush every file, write the manifest last, and move the folder to its final place.
 
         Returns the manifest with `files` filled in. A generation of the same id that already stands and is
-        whole is kept as it is; one that is damaged is replaced.
+        whole is kept as it is; one that is damaged, or that names other matter on a server, is replaced.
         """
         with disk_full_named(self.folder):
             files = {
@@ -148,10 +148,11 @@ class Stage:
             try:
                 standing = verify(target)
             except CorruptGeneration:
-                shutil.rmtree(target)
-            else:
+                standing = None
+            if standing is not None and _matter(standing) == _matter(sealed):
                 self.discard()
                 return standing
+            shutil.rmtree(target)
         self.folder.rename(target)
         fsync_folder(target.parent)
         return sealed
@@ -159,6 +160,11 @@ class Stage:
     def discard(self) -> None:
         """Remove the stage; the live generation is untouched."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _matter(manifest: Manifest) -> list[Any]:
+    """What tells the tables and indices on servers apart that generations of one id were built with."""
+    return [[one.get(key) for key in ("table", "index", "digest")] for _, one in sorted(manifest.engines.items())]
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -93,7 +93,9 @@ class NumberedLog:
 
     def latest(self) -> int:
         """The newest number, 0 when the log is empty. Costs one failed lookup when nothing was appended."""
-        if self._last == 0 and self.folder.is_dir():
+        if self._last == 0:
+            if not self.folder.is_dir():
+                return 0
             numbers = [int(path.stem) for path in self.folder.glob("[0-9]*.json")]
             self._last = max(numbers, default=0)
             self._next = self._path(self._last + 1)

@@ -49,8 +49,8 @@ class Servers:
                 self._elasticsearch = Cluster(named, self._environment)
             return self._elasticsearch
 
-    def vector_site(self, owner: str = "") -> VectorSite:
-        """The database of pgvector's tables; with an `owner`, to build one in.
+    def vector_site(self, owner: str = "", generation: str = "") -> VectorSite:
+        """The database of pgvector's tables; with an `owner` and a `generation`, to build one in.
 
         Raises InvalidArgument where a variable that its DSN names is not set.
         """
@@ -58,7 +58,7 @@ class Servers:
             if self._vectors is None:
                 dsn = filled(self._postgres.dsn, self._environment, where="the engine pgvector")
                 self._vectors = Pool(dsn, size=CONNECTIONS)
-            return VectorSite(self._vectors, self._postgres.schema, owner)
+            return VectorSite(self._vectors, self._postgres.schema, owner, generation)
 
     @property
     def failing(self) -> tuple[str, ...]:

@@ -18,10 +18,17 @@ from indexes.ports import Allowed, Numbers, Scores
 from indexes.ranking import NOTHING, settled
 from semantic_layer.errors import CorruptGeneration
 
+FORMAT = 2
+"""Of what counts as a word: what is built by another one is another generation."""
+
 BIGRAMS = "bigrams"
 FIELDS_FILE = "fields.json"
 WRITER_MEMORY_BYTES = 256_000_000
 LONGEST_TERM_BYTES = 255
+
+_WORD = r"[\p{Alphabetic}\p{N}\p{M}][\p{Alphabetic}\p{N}\p{M}\x{200C}\x{200D}]*"
+"""Letters, digits, and the marks and joiners inside a word. tantivy's own tokenizers cut words at these: Tamil and
+Hindi into syllables, which no stemmer knows."""
 
 NUMBER_TERM = "number_term"
 """The chunk's number in hexadecimal. A set of numbers in a query walks the dictionary of terms, and one with 16
@@ -58,7 +65,7 @@ def analyzer(language: str) -> TextAnalyzer:
 
     English is folded before stemming, so that résumés meets resume; elsewhere accents steer the stemmer.
     """
-    builder = TextAnalyzerBuilder(Tokenizer.simple()).filter(Filter.remove_long(LONGEST_TERM_BYTES))
+    builder = TextAnalyzerBuilder(Tokenizer.regex(_WORD)).filter(Filter.remove_long(LONGEST_TERM_BYTES))
     builder = builder.filter(Filter.lowercase())
     if language == "en":
         return builder.filter(Filter.ascii_fold()).filter(Filter.stemmer("english")).build()

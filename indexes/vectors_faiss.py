@@ -141,8 +141,8 @@ class FaissBuilder:
     def seal(self) -> Mapping[str, Any]:
         """Train, write, and measure recall@10 against exact search; see VectorBuilder.
 
-        Effort is raised until recall reaches RECALL_WANTED, apart for each certified selectivity. Where without a
-        filter it does not even reach the floor, the index is an exact scan, and `refused` says what was found.
+        Effort is raised until recall reaches RECALL_WANTED and the floor, apart for each certified selectivity. Where
+        without a filter it does not even reach the floor, the index is an exact scan; `refused` says what was found.
         """
         self._file.close()
         started = time.monotonic()
@@ -263,7 +263,7 @@ def certified(
             shares = truth.shares(found, vectors)
             of_stored, of_questions = (round(float(part.mean()), 4) for part in np.split(shares, 2))
             route = Route(selectivity, effort, of_questions, of_stored)
-            if route.lowest >= RECALL_WANTED:
+            if route.lowest >= max(RECALL_WANTED, floor):
                 break
         routes.append(route)
     everywhere, *filtered = routes

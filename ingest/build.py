@@ -169,7 +169,8 @@ class Builder:
     def _database(self) -> VectorSite | None:
         """Where pgvector builds; None where another engine holds the vectors."""
         asked = self.servers.settings.vectors == "pgvector"
-        return self.servers.vector_site(f"{self.owner}/{self.product.name}") if asked else None
+        owner = f"{self.owner}/{self.product.name}"
+        return self.servers.vector_site(owner, self.generation) if asked else None
 
     def _site(self, tables: TableBuilder) -> Site | None:
         """Where an engine on a server builds; None where every engine builds into the stage."""

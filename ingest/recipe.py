@@ -10,6 +10,7 @@ from indexes.elastic.mapping import FORMAT as MAPPING
 from indexes.generation import FORMAT
 from indexes.ports import Embedder
 from indexes.postgres.vectors import FORMAT as TABLES
+from indexes.text_tantivy import FORMAT as WORDS
 from ingest.chunk import CHUNKER_VERSION
 from ingest.parse.document import PARSER_VERSION
 from semantic_layer.engine_settings import EngineSettings
@@ -38,8 +39,8 @@ def _engine(kind: str, engines: EngineSettings) -> str:
     on_servers = {"elasticsearch": MAPPING, "pgvector": TABLES}
     if chosen in on_servers:
         return f"{chosen} {on_servers[chosen]}"
-    layout = f" {engines.faiss.index} {engines.faiss.recall:g}" if kind == "vectors" else ""
-    return _version(ENGINES[kind]) + layout
+    how = {"vectors": f" {engines.faiss.index} {engines.faiss.recall:g}", "text": f" words {WORDS}"}
+    return _version(ENGINES[kind]) + how.get(kind, "")
 
 
 def _version(names: tuple[str, ...]) -> str:

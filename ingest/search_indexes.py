@@ -41,7 +41,13 @@ def build_search_indexes(
     `database` are where engines on servers build.
     """
     vectors = build_vectors(
-        stage, embedder.dimension, engine=engines.vectors, device=device, site=site, database=database
+        stage,
+        embedder.dimension,
+        engine=engines.vectors,
+        device=device,
+        faiss=engines.faiss,
+        site=site,
+        database=database,
     )
     text = build_text(stage, product, engine=engines.text, site=site)
     reranked = {dataset.name for dataset in product.datasets if dataset.token_vectors}

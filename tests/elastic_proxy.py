@@ -15,7 +15,7 @@ _NOT_COPIED = {"transfer-encoding", "connection", "content-encoding", "content-l
 
 
 class Proxy:
-    """Passes requests on to the node, but for the faults that are set. Remembers the last request's headers."""
+    """Passes requests on to the node, but for the faults that are set. Remembers what was asked."""
 
     def __init__(self, target_port: int, certificate: tuple[str, str] | None = None) -> None:
         self.target_port = target_port
@@ -24,8 +24,10 @@ class Proxy:
         self.version: str | None = None
         self.hanging = threading.Event()
         self.foreign = False
+        self.clock_seconds = 0
         self.wanted_authorization: str | None = None
         self.asked = 0
+        self.paths: list[str] = []
         self.headers: Mapping[str, str] = {}
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -70,6 +72,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
         def _pass(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             proxy.asked += 1
+            proxy.paths.append(self.path)
             proxy.headers = dict(self.headers.items())
             if proxy.hanging.is_set():
                 proxy.released.wait(30)
@@ -100,6 +103,11 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             kept = {name: value for name, value in answer.getheaders() if name.lower() not in _NOT_COPIED}
             if proxy.foreign:
                 kept = {name: value for name, value in kept.items() if not name.lower().startswith("x-elastic")}
+            if proxy.clock_seconds and self.path.startswith("/_nodes/stats"):
+                told = json.loads(content)
+                for node in told["nodes"].values():
+                    node["timestamp"] += 1000 * proxy.clock_seconds
+                content = json.dumps(told).encode()
             if proxy.version and self.path == "/":
                 told = json.loads(content)
                 told["version"]["number"] = proxy.version

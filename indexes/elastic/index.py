@@ -225,7 +225,8 @@ def _held(cluster: Cluster, name: str, seconds: float | None = None) -> tuple[in
             es.search(
                 index=name, size=0, track_total_hits=True, aggregations=summed, allow_partial_search_results=False
             ).body
-        )
+        ),
+        seconds=seconds,
     )
     sums = {piece: round(answer["aggregations"][piece]["value"]) for piece in PIECES}
     return answer["hits"]["total"]["value"], sums

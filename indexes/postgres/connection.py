@@ -98,8 +98,10 @@ def connect(
 
 
 def said(error: Exception) -> str:
-    """The driver's own words on one line, without a final full stop."""
-    return (" ".join(str(error).split()) or type(error).__name__).removesuffix(".")
+    """The driver's own words on one line, without a final full stop, and without the questions that libpq ends with."""
+    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    told = " ".join(line for line in lines if line and not line.startswith("Is the server running"))
+    return (told or type(error).__name__).removesuffix(".")
 
 
 def unavailable(dsn: str, error: Exception) -> WellheadError:

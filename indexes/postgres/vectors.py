@@ -66,11 +66,18 @@ ORDER BY (v <#> %(query)s::vector) + 0, n LIMIT %(k)s
 
 @dataclass(frozen=True)
 class VectorSite:
-    """Where tables of vectors are built: the server, their schema, and whose they are (home and product)."""
+    """Where tables of vectors are built: the server, their schema, whose they are (home and product), and of which
+    generation: one that is built again takes its own table's place."""
 
     pool: Pool
     schema: str
     owner: str = ""
+    generation: str = ""
+
+    def new_name(self) -> str:
+        """What a table built here is called: the same for the same owner and generation."""
+        of = f"{self.owner}/{self.generation}" if self.generation else uuid.uuid4().hex
+        return f"vectors_{hashlib.sha256(of.encode()).hexdigest()[:16]}"
 
     def run(self, work: Callable[[Connection], T], seconds: float) -> T:
         """What `work` returns; driver errors as ours, naming the server. It must be safe to repeat."""
@@ -101,7 +108,7 @@ class PgvectorBuilder:
         self._raw = folder / "vectors.raw"
         self._file = self._raw.open("wb")
         self._count = 0
-        self._name = f"vectors_{uuid.uuid4().hex[:16]}"
+        self._name = site.new_name()
         self._table = sql.Identifier(site.schema, self._name)
 
     def add(self, vectors: Vectors) -> None:
@@ -141,11 +148,12 @@ class PgvectorBuilder:
         return facts | ({"recall_at_10": 1.0} if flat else self._certified(facts, vectors))
 
     def _fill(self, connection: Connection, vectors: Vectors, facts: Mapping[str, Any]) -> None:
-        run, table = connection.execute, self._table
+        """Fill a table aside, and give it its name last: whoever reads one of that name waits for a moment only."""
+        run, aside = connection.execute, f"{self._name}_{uuid.uuid4().hex[:8]}"
+        table = sql.Identifier(self._site.schema, aside)
         with connection.transaction():
             run("CREATE EXTENSION IF NOT EXISTS vector")
             run(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._site.schema)))
-            run(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
             run(sql.SQL("CREATE TABLE {} (n int4, v vector({}))").format(table, sql.Literal(self._dimension)))
             with (
                 connection.cursor() as cursor,
@@ -159,7 +167,9 @@ class PgvectorBuilder:
                 run(sql.SQL("CREATE INDEX ON {} USING hnsw (v vector_ip_ops)").format(table))
             meta = json.dumps({**facts, "owner": self._site.owner})
             run(sql.SQL("COMMENT ON TABLE {} IS {}").format(table, sql.Literal(meta)))
-        run(sql.SQL("ANALYZE {}").format(table))
+            run(sql.SQL("DROP TABLE IF EXISTS {}").format(self._table))
+            run(sql.SQL("ALTER TABLE {} RENAME TO {}").format(table, sql.Identifier(self._name)))
+        run(sql.SQL("ANALYZE {}").format(self._table))
 
     def _certified(self, facts: Mapping[str, Any], vectors: Vectors) -> dict[str, Any]:
         """Recall@10 of stored vectors, themselves left out, without a filter and through one of 10 %.

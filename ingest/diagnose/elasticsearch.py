@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from indexes.elastic.index import create_index
 from indexes.generation import Manifest, generation_folder
 from indexes.servers import Servers
 from indexes.standing import ON_SERVERS, check_servers
+from ingest.diagnose.clock import clock_of
 from ingest.diagnose.finding import Finding, attempt, failed
 from semantic_layer.errors import WellheadError
 from semantic_layer.settings import WorkspaceSettings
@@ -23,7 +25,7 @@ _LITTLE_SHARE = 0.15
 
 
 def look_at_elasticsearch(settings: WorkspaceSettings, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Reachable, version, health, disk and rights of the cluster that the settings name."""
+    """Reachable, version, health, disks, clocks and rights of the cluster that the settings name."""
     if settings.engines.elasticsearch is None:
         return
     with contextlib.closing(Servers(settings.engines, environment)) as servers:
@@ -35,7 +37,7 @@ def look_at_elasticsearch(settings: WorkspaceSettings, environment: Mapping[str,
             return
         yield Finding(CHECK, "ok", f"{cluster.name} answers: version {version}")
         yield _health(cluster)
-        yield _disk(cluster)
+        yield from _machines(cluster)
         yield attempt(f"{CHECK}: rights", lambda: _worked(cluster))
 
 
@@ -67,13 +69,23 @@ def _health(cluster: Cluster) -> Finding:
     return Finding(check, "ok", said)
 
 
-def _disk(cluster: Cluster) -> Finding:
-    check = f"{CHECK}: disk"
+def _machines(cluster: Cluster) -> Iterator[Finding]:
+    """The fullest disk of its nodes, and the clock that is furthest from ours."""
     try:
         told: dict[str, Any] = cluster.ask(lambda es: es.nodes.stats(metric="fs").body)
     except WellheadError:
-        return Finding(check, "warn", "its disks may not be looked at.", "Grant `monitor` on the cluster.")
-    disks = [node["fs"]["total"] for node in told["nodes"].values() if node.get("fs", {}).get("total")]
+        said = "its disks and clocks may not be looked at."
+        yield Finding(f"{CHECK}: disk", "warn", said, "Grant `monitor` on the cluster.")
+        return
+    nodes: list[dict[str, Any]] = list(told["nodes"].values())
+    now = datetime.now(UTC)
+    yield _disk([node["fs"]["total"] for node in nodes if node.get("fs", {}).get("total")])
+    clocks = [datetime.fromtimestamp(node["timestamp"] / 1000, UTC) for node in nodes]
+    yield clock_of(f"{CHECK}: clock", cluster.name, max(clocks, key=lambda clock: abs(clock - now)))
+
+
+def _disk(disks: list[dict[str, int]]) -> Finding:
+    check = f"{CHECK}: disk"
     share = min((one["available_in_bytes"] / one["total_in_bytes"] for one in disks), default=1.0)
     said = f"{share:.0%} free on its fullest node"
     if share < _LITTLE_SHARE:

@@ -24,7 +24,7 @@ from semantic_layer.predicate import (
     any_of,
 )
 from semantic_layer.principal import Principal
-from semantic_layer.product import Column, ColumnType, DataProduct, Dataset
+from semantic_layer.product import Column, ColumnType, DataProduct, Dataset, DatasetKind
 
 LONG = "long " * 1_700
 STRINGS = (
@@ -90,7 +90,8 @@ def corpus(rng: random.Random, name: str) -> Corpus:
     """A dataset of three to six typed columns and 10 to 40 rows."""
     columns = [_column(rng, f"c{place}") for place in range(rng.randint(3, 6))]
     texts = [Column("body", ColumnType.STRING, is_text=True), Column("note", ColumnType.STRING, is_text=True)]
-    dataset = Dataset(name=name, kind="table", columns=(*columns, *texts))
+    kind: DatasetKind = "record" if rng.random() < 0.5 else "table"
+    dataset = Dataset(name=name, kind=kind, columns=(*columns, *texts))
     rows = tuple({one.name: _cell(rng, one) for one in columns} for _ in range(rng.randint(10, 40)))
     return Corpus(dataset, rows)
 

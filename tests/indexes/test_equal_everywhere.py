@@ -40,7 +40,7 @@ PRODUCTS, CORPORA_A_PRODUCT, PAIRS_A_CORPUS = 2, 25, 100
 CORPORA_A_QUESTION = 10
 """A question is of one corpus up to so many, with a grant and a filter for each: as many pairs are tried at once."""
 
-LAYOUTS: tuple[VectorIndexName, ...] = ("flat", "hnsw", "ivf_pq")
+LAYOUTS: tuple[VectorIndexName, ...] = ("flat", "hnsw", "ivf", "ivf_pq")
 DIMENSION = 16
 SEED = 20_251_122 if os.environ.get("WELLHEAD_REQUIRE_ENGINES") == "1" else random.SystemRandom().randrange(2**32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,20 @@ def test_a_damaged_generation_is_replaced_by_building_it_again(tmp_path: Path) -
     folder = sealed(tmp_path)
     (folder / "tables.duckdb").write_bytes(b"bad")
     assert verify(sealed(tmp_path)).generation == "g1"
+
+
+def test_one_built_again_replaces_a_whole_folder_only_where_it_names_other_matter_on_a_server(
+    tmp_path: Path,
+) -> None:
+    def built(digest: str, moment: str) -> Manifest:
+        facts = {"vectors": {"engine": "pgvector", "table": "vectors_1", "digest": digest}}
+        return Stage(tmp_path, "orders").seal(replace(manifest(), engines=facts, created_at=moment))
+
+    folder = generation_folder(tmp_path, "orders", "g1")
+    built("a", "first")
+    assert built("a", "again").created_at == verify(folder).created_at == "first"
+    assert built("b", "other").created_at == verify(folder).created_at == "other"
+    assert list((tmp_path / "stages").iterdir()) == []
 
 
 def test_what_a_kill_left_in_the_stages_is_removed_by_the_next_build(tmp_path: Path) -> None:

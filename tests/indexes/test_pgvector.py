@@ -82,6 +82,22 @@ def test_a_table_that_goes_while_it_serves_is_named(site: VectorSite, facts: dic
         reader.search(VECTORS[1], 3)
 
 
+def test_a_table_built_again_takes_its_own_place_and_readers_go_on(site: VectorSite, tmp_path: Path) -> None:
+    def built() -> dict[str, Any]:
+        builder = PgvectorBuilder(tmp_path, 6, replace(site, generation="g1"))
+        builder.add(VECTORS)
+        return {key: value for key, value in builder.seal().items() if key != "seconds"}
+
+    facts = built()
+    reader = PgvectorReader(site, facts)
+    run(site, "DELETE FROM {} WHERE n = 7", facts)
+    assert reader.search(VECTORS[1], 3)[0].tolist() != [1, 7, 0]
+    assert built() == facts
+    assert reader.search(VECTORS[1], 3)[0].tolist() == [1, 7, 0]
+    PgvectorReader(site, facts)
+    assert sweep(site, [facts["table"]]) == []
+
+
 def test_a_server_that_is_down_is_named(facts: dict[str, Any], tmp_path: Path) -> None:
     with closing(Pool(f"host={tmp_path} dbname=shop")) as pool:
         with pytest.raises(EngineUnavailable, match=f"shop at {tmp_path}"):

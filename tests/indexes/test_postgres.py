@@ -160,6 +160,7 @@ def test_a_server_that_is_down_is_named_without_its_password(tmp_path: Path) -> 
         pass
     assert f"shop at {tmp_path}" in failure.value.message
     assert "secret" not in str(failure.value)
+    assert failure.value.message.endswith("No such file or directory.")
     assert shown("postgresql://me:secret@db.example.com/shop") == "shop at db.example.com:5432"
 
 

@@ -50,11 +50,15 @@ def build(request: pytest.FixtureRequest) -> Build:
     """Indexes texts with an engine in a folder, and opens the index."""
 
     def built(
-        engine: str, folder: Path, texts: Sequence[str], languages: Mapping[str, str] | None = None
+        engine: str,
+        folder: Path,
+        texts: Sequence[str],
+        languages: Mapping[str, str] | None = None,
+        datasets: Sequence[str] = (),
     ) -> TextReader:
         folder.mkdir(exist_ok=True)
         languages = languages or {"handbook": "en"}
-        chunks = [chunk(number, text) for number, text in enumerate(texts)]
+        chunks = [chunk(n, text, datasets[n] if datasets else "handbook") for n, text in enumerate(texts)]
         if engine == "elasticsearch":
             cluster = cluster_at(request.getfixturevalue("elastic_node").url)
             return text_reader(cluster, bare_product(languages), chunks)
@@ -140,6 +144,47 @@ def test_each_dataset_is_stemmed_in_its_declared_language(engine: str, tmp_path:
     reader = build(engine, tmp_path, ["Die Häuser der Stadt", "Katzen schlafen"], {"handbook": "de-AT"})
     assert found(reader, "Haus") == [0]
     assert found(reader, "die Katze") == [1]
+
+
+FORMS = {
+    "ar": ("الكتاب على الطاولة", "كتاب"),
+    "da": ("hundene løber", "hund"),
+    "de": ("Rückgaben im Laden", "Rückgabe"),
+    "el": ("τα σπίτια", "σπίτι"),
+    "en": ("returned shoes", "returning"),
+    "es": ("devoluciones gratis", "devolución"),
+    "fi": ("taloissa asutaan", "talossa"),
+    "fr": ("des chaussures rouges", "chaussure"),
+    "hu": ("házak a dombon", "házat"),
+    "it": ("scarpe rosse", "scarpa"),
+    "nl": ("nieuwe schoenen", "schoen"),
+    "no": ("hundene løper", "hunden"),
+    "pt": ("sapatos novos", "sapato"),
+    "ro": ("lucrurile bune", "lucruri"),
+    "ru": ("новые заказы", "заказов"),
+    "sv": ("hundarna springer", "hundar"),
+    "ta": ("இந்த பாடங்கள்", "பாடங்களை"),
+    "tr": ("yeni kitaplar", "kitap"),
+}
+"""A text and another form of one of its words, in every language that has a stemmer."""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_language_finds_another_form_of_a_word(engine: str, tmp_path: Path, build: Build) -> None:
+    texts, languages = [text for text, _ in FORMS.values()], {language: language for language in FORMS}
+    reader = build(engine, tmp_path, texts, languages, list(FORMS))
+    for number, (language, (_, asked)) in enumerate(FORMS.items()):
+        assert number in found(reader, asked), language
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_word_is_not_cut_at_its_marks(engine: str, tmp_path: Path, build: Build) -> None:
+    texts = ["हिन्दी में लिखा", "हिना और दीप", "می\u200cروم خانه", "روم باستان"]
+    reader = build(engine, tmp_path, texts, {"handbook": "hi"})
+    assert found(reader, "हिन्दी") == [0]
+    assert found(reader, "दी") == []
+    assert found(reader, "می\u200cروم") == [2]
+    assert found(reader, "روم") == [3]
 
 
 @pytest.mark.parametrize("engine", ENGINES[1:])

@@ -271,6 +271,21 @@ def test_a_filter_that_an_index_answers_badly_is_answered_exactly(
         assert recall(found, true) >= 0.9
 
 
+def test_effort_is_raised_until_the_recall_that_the_settings_ask_for_is_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_layout, "HNSW_EFFORTS", (Effort(ef=16), Effort(ef=256)))
+    monkeypatch.setattr(vectors_faiss, "RECALL_WANTED", 0.5)
+    taken: list[int] = []
+    for floor in (0.5, 0.99):
+        builder = FaissBuilder(tmp_path, DIMENSION, device="cpu", layout="hnsw", recall=floor)
+        builder.add(VECTORS)
+        facts = builder.seal()
+        assert min(facts["recall_at_10"], facts["recall_at_10_of_stored"]) >= floor
+        taken.append(facts["routes"][0]["effort"]["ef"])
+    assert taken == [16, 256]
+
+
 class StandIn:
     """The CPU in a GPU's place: what is copied there, and how many vectors are gathered there.
 

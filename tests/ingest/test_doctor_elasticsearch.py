@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,10 +41,18 @@ def test_a_sound_cluster_has_only_good_findings(shop: BuiltWorkspace, elastic_no
     assert "answers: version " in found["engine elasticsearch"]["said"]
     assert found["engine elasticsearch: health"]["said"].startswith(("green", "yellow"))
     assert "free" in found["engine elasticsearch: disk"]["said"]
+    assert "clock agrees" in found["engine elasticsearch: clock"]["said"]
     assert "doctored-*" in found["engine elasticsearch: rights"]["said"]
     assert "those that were sealed" in found["index handbook"]["said"]
     left = json.loads(send(elastic_node, "GET", "_cat/indices/doctored-doctor-*?format=json"))
     assert left == []
+
+
+def test_another_clock_of_a_node_is_told(shop: BuiltWorkspace, proxy: Proxy) -> None:
+    proxy.clock_seconds = -7_200
+    found = look(shop.root, 0)["engine elasticsearch: clock"]
+    assert found["state"] == "warn"
+    assert re.search(r"clock is 7,\d{3} s behind this machine's", found["said"])
 
 
 def test_a_cluster_that_is_down_or_refuses_is_named(shop: BuiltWorkspace, proxy: Proxy) -> None:

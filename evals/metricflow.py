@@ -17,13 +17,14 @@ from typing import Any, cast
 from evals.metricflow_compare import difference
 from evals.metricflow_data import PRODUCT, Recorded, load
 from indexes.duck.workers import Workers, shared_workers
+from indexes.measure import as_run
 from semantic_layer.errors import WellheadError
 from semantic_layer.metric import Grain
 from semantic_layer.plan.planner import time_grain
 from semantic_layer.plan.query import MetricQuery, TimeWindow
 from semantic_layer.plan.world import World
 from semantic_layer.predicate import all_of
-from semantic_layer.semantics.templates import field_of
+from semantic_layer.semantics.templates import cut_field, field_of
 from semantic_layer.sql.compile import TOTAL_ROWS, compile_query
 from semantic_layer.sql.filters import read_filter
 
@@ -69,10 +70,8 @@ def ask(case: Case, recorded: Recorded, workers: Workers) -> str:
         models, products = {PRODUCT: model}, {PRODUCT: recorded.product}
         query = translated(case, World(models, products, recorded.grants()))
         compiled = compile_query(query, models, products, recorded.grants(), as_of=CLOCK)
-        statement = compiled.statement
-        fetched = workers.run(
-            {PRODUCT: recorded.database}, statement.sql, statement.parameters, deadline_seconds=DEADLINE_SECONDS
-        )
+        sql, parameters = as_run(compiled.uncounted()), compiled.statement.parameters
+        fetched = workers.run({PRODUCT: recorded.database}, sql, parameters, deadline_seconds=DEADLINE_SECONDS)
     except WellheadError as error:
         return f"{error.code}: {error.message}"
     names = [name for name in fetched.table.column_names if name != TOTAL_ROWS]
@@ -86,7 +85,7 @@ def translated(case: Case, world: World) -> MetricQuery:
     query = MetricQuery(
         metrics=tuple(case.get("metrics") or ()),
         dimensions=tuple(_dimensions(case)),
-        filters=all_of(*(read_filter(text, dialect="duckdb", template=field_of) for text in where)),
+        filters=all_of(*(read_filter(text, dialect="duckdb", template=field_of, cut=cut_field) for text in where)),
         order=tuple(case.get("order_by") or ()),
         limit=case.get("limit"),
         saved_query=case.get("saved_query") or "",

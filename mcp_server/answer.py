@@ -6,10 +6,12 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal, cast
 
 from mcp_server.fence import Fence, Quoted
@@ -17,6 +19,8 @@ from mcp_server.receipt import Cost, Receipt
 from semantic_layer.errors import Refused, Unauthenticated, WellheadError
 
 Status = Literal["ok", "refused", "failed"]
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7e]+")
+"""What JSON in ASCII escapes beyond what JSON in UTF-8 does."""
 _AS_IT_IS = frozenset({str, int, bool, type(None), Quoted})
 TEXT_BUDGET_CHARS = 8_000
 """About 2,000 tokens."""
@@ -49,18 +53,27 @@ class Answer:
     error: WellheadError | None = None
     fence: Fence = field(default_factory=Fence)
 
+    @cached_property
+    def plain_data(self) -> dict[str, Any]:
+        """The data as JSON holds it."""
+        return plain(self.data)
+
+    @cached_property
+    def _encoded(self) -> str:
+        return json.dumps(self.plain_data, sort_keys=True, ensure_ascii=False)
+
     @property
     def digest(self) -> str:
-        """SHA-256 over status, data and page size; receipt and cursor do not count."""
+        """SHA-256 over status, data and page size as canonical JSON; receipt and cursor do not count."""
         returned = self.page.returned if self.page else 0
-        canonical = json.dumps(
-            {"status": self.status, "data": plain(self.data), "returned": returned}, sort_keys=True
-        )
-        return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+        data = self._encoded
+        ascii_data = data if data.isascii() and "\x7f" not in data else _BEYOND_ASCII.sub(_escaped, data)
+        canonical = f'{{"data": {ascii_data}, "returned": {returned}, "status": "{self.status}"}}'
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self, *, fenced: bool = False) -> dict[str, Any]:
         """The answer as structured content. `fenced` puts the marker round every retrieved text."""
-        data = plain(self.data)
+        data = self.plain_data
         if fenced and _holds_quoted(data):
             data = {**self.fence.around_quoted(data), "untrusted": self.fence.note()}
         form: dict[str, Any] = {"status": self.status, "data": data}
@@ -79,9 +92,15 @@ class Answer:
 
     def costing(self, ms: float) -> Answer:
         """The answer with bytes and time filled into its receipt."""
-        size = len(json.dumps(plain(self.data), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        size = len(self._encoded.encode("utf-8", "surrogatepass"))
         cost = Cost(self.receipt.cost.rows, size, round(ms, 1))
-        return replace(self, receipt=replace(self.receipt, cost=cost))
+        costed = replace(self, receipt=replace(self.receipt, cost=cost))
+        vars(costed).update(plain_data=self.plain_data, _encoded=self._encoded)  # the same data
+        return costed
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def answer_of_error(error: WellheadError, receipt: Receipt) -> Answer:
@@ -146,8 +165,13 @@ def _number(value: Decimal) -> int | float | str | None:
 
 
 def _holds_quoted(value: Any) -> bool:
-    if isinstance(value, Quoted):
-        return True
+    items: Iterable[Any] = ()
     if isinstance(value, dict):
-        return any(_holds_quoted(item) for item in cast("dict[str, Any]", value).values())
-    return isinstance(value, list) and any(_holds_quoted(item) for item in cast("list[Any]", value))
+        items = cast("dict[str, Any]", value).values()
+    elif isinstance(value, list):
+        items = cast("list[Any]", value)
+    for item in items:
+        kind = type(item)
+        if kind is Quoted or (kind not in _AS_IT_IS and _holds_quoted(item)):
+            return True
+    return False

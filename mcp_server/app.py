@@ -26,6 +26,7 @@ from mcp_server.identity_metadata import metadata_routes
 from mcp_server.logs import log_call
 from mcp_server.metrics import Metrics
 from mcp_server.overload import RefuseOverload
+from mcp_server.plain_call import PlainCalls
 from mcp_server.problem import MEDIA_TYPE
 from mcp_server.protocol import Context, Identify, build_server
 from mcp_server.refresher import refreshing
@@ -85,7 +86,8 @@ def build_app(service: Service, *, make_server: MakeServer = build_server, sessi
     stopping.at_once(subscriptions.close)
     server = make_server(runner, http_caller, version("wellhead"), subscriptions)
     server.middleware.append(metrics.operation)
-    endpoint = McpEndpoint(server, settings.max_request_bytes, sessions=sessions)
+    calls = PlainCalls(server, runner, metrics.operation)
+    endpoint = McpEndpoint(server, settings.max_request_bytes, calls, sessions=sessions)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mcp_server.answer import Answer, plain
 from mcp_server.cursor import principal_key
+from mcp_server.near_digest import near_digest
 from mcp_server.session import Caller, Session
 from mcp_server.tracing import trace_id
 from semantic_layer.principal import Principal
@@ -18,6 +19,8 @@ from semantic_layer.principal import Principal
 MAX_NAME_CHARS = 100
 MAX_VALUES_BYTES = 20_000
 MOST_IDENTIFIED = 5_000
+ROUNDED = "query_metrics"
+"""The tool whose answers hold sums of floating numbers; their records keep a near digest beside the exact one."""
 _IDENTIFIED: dict[tuple[object, ...], tuple[str, dict[str, Any]]] = {}
 
 
@@ -85,6 +88,8 @@ def record_of_call(
     if answer.error is not None:
         record["code"] = answer.error.code
         record["rule"] = getattr(answer.error, "rule", "")
+    elif tool == ROUNDED and (near := near_digest(answer.data)) is not None:
+        record["near"] = {"sha256": near.sha256, "digits": near.digits}
     if basis.values and len(given) <= MAX_VALUES_BYTES:
         record["arguments"] = plain(asked)
     return {name: value for name, value in record.items() if value not in ("", {}, ())}

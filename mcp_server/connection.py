@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 READ_SECONDS = 20.0
 """How long an answer may wait for a client that does not read it."""
@@ -15,6 +15,8 @@ REQUEST_SECONDS = 30.0
 """How long a request may take to arrive whole, and a new connection to send one."""
 MOST_HEAD_BYTES = 64 * 1024
 """A request whose line and headers are longer is refused."""
+MOST_HELD_BYTES = 64 * 1024
+"""What is written and not sent yet is never more than this and one more piece."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -32,6 +34,65 @@ TurnsAway = Callable[[Headers, tuple[str, int] | None], TurnedAway | None]
 costs little; None where the application decides."""
 
 _NO_LINGER = struct.pack("ii", 1, 0)
+
+
+class Joined(asyncio.Transport):
+    """A transport that sends what is written in one go: a response's head with its body, not each by itself.
+
+    What is held goes out with `flush`, and in any case before anything else runs that waits for its turn.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._loop = loop
+        self._transport = transport
+        self._held: list[bytes] = []
+        self._bytes = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See asyncio."""
+        if not self._held:
+            self._loop.call_soon(self.flush)
+        self._held.append(bytes(data))
+        self._bytes += len(data)
+        if self._bytes > MOST_HELD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self._held:
+            held, self._held, self._bytes = self._held, [], 0
+            self._transport.write(b"".join(held))
+
+    def close(self) -> None:
+        """See asyncio."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """See asyncio."""
+        self._held.clear()
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """See asyncio."""
+        return self._transport.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """See asyncio."""
+        return self._transport.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """See asyncio."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See asyncio."""
+        self._transport.resume_reading()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """See asyncio."""
+        self._transport.set_protocol(protocol)
 
 
 class Patience:

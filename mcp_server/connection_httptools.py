@@ -6,7 +6,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from mcp_server.connection import MOST_HEAD_BYTES, Patience, TurnedAway, TurnsAway
+from mcp_server.connection import MOST_HEAD_BYTES, Joined, Patience, TurnedAway, TurnsAway
 from mcp_server.endpoint import PATH
 
 _ENDPOINT = PATH.encode()
@@ -16,6 +16,7 @@ class PatientHttpTools(HttpToolsProtocol):
     """uvicorn's protocol with the timers of Patience, a bound on the headers, and no headers after the body."""
 
     patience: Patience
+    _joined: Joined
     _in_head = False
     _whole = False
     _head_bytes = 0
@@ -24,6 +25,7 @@ class PatientHttpTools(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = self._joined = Joined(self.loop, transport)
         self.patience = Patience(self.loop, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -98,6 +100,10 @@ class PatientHttpTools(HttpToolsProtocol):
             )
             self._dropped.response_complete = True
         return self._dropped
+
+    def on_response_complete(self) -> None:
+        self._joined.flush()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -13,6 +13,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.types import Receive, Scope, Send
 
+from mcp_server.plain_call import PlainCalls
+
 PATH = "/mcp"
 BRIEF_METHODS = frozenset({"server/discover", "tools/list", "prompts/list", "resources/templates/list"})
 """Methods that are answered from memory."""
@@ -30,13 +32,14 @@ class McpEndpoint:
     With `sessions` (of the handshake era) every request may become a stream.
     """
 
-    def __init__(self, server: Server[Any], most_bytes: int, *, sessions: bool = False) -> None:
+    def __init__(self, server: Server[Any], most_bytes: int, calls: PlainCalls, *, sessions: bool = False) -> None:
         self.methods = frozenset({"POST", "GET", "DELETE"} if sessions else {"POST"})
         """Without sessions a GET would hold a stream on which nothing ever comes."""
         self._streaming = _manager(server, most_bytes, stateless=not sessions)
         self._plain = None if sessions else _manager(server, most_bytes, json_response=True)
         self._streamed = AuthContextMiddleware(self._streaming.asgi_app)
         self._answered = AuthContextMiddleware(self._plain.asgi_app) if self._plain else self._streamed
+        self._calls = None if sessions else calls
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -48,6 +51,11 @@ class McpEndpoint:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._calls is not None:
+            rest = await self._calls.answered(scope, receive, send)
+            if rest is None:
+                return
+            receive = rest
         app = self._answered if is_brief(scope) else self._streamed
         await app(scope, receive, send)
 

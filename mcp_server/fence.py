@@ -6,6 +6,7 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, cast
 
 _KEPT_CONTROLS = frozenset("\n\t")
@@ -29,8 +30,10 @@ class Quoted(str):
 class Fence:
     """One answer's fence."""
 
-    def __init__(self) -> None:
-        self.marker = secrets.token_hex(4)
+    @cached_property
+    def marker(self) -> str:
+        """What no document can know."""
+        return secrets.token_hex(4)
 
     def around(self, text: str) -> str:
         """The text between this answer's markers, without characters that hide or reorder, and with dead links."""
@@ -55,7 +58,7 @@ class Fence:
 
 def visible(text: str) -> str:
     """The text without control, zero-width, bidirectional and tag characters; line breaks and tabs stay."""
-    if text.isprintable():
+    if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(
         char for char in text if char in _KEPT_CONTROLS or unicodedata.category(char) not in ("Cc", "Cf", "Cs")

@@ -15,6 +15,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from indexes.gpu_use import gpu_use
 from indexes.jobs import Job, JobStore
 from indexes.library import Snapshot
 from mcp_server.health import readiness
@@ -46,6 +47,7 @@ class HomeCollector(Collector):
             yield from _edition(snapshot)
         yield from _jobs(self._jobs.jobs(MAX_JOBS))
         yield from self._runs.families()
+        yield from _gpus()
 
 
 def _edition(snapshot: Snapshot) -> Iterator[Metric]:
@@ -61,6 +63,19 @@ def _edition(snapshot: Snapshot) -> Iterator[Metric]:
         sealed = datetime.fromisoformat(generation.manifest.created_at)
         age.add_metric([name], (now - sealed.replace(tzinfo=sealed.tzinfo or UTC)).total_seconds())
     yield age
+
+
+def _gpus() -> Iterator[Metric]:
+    """The machine's GPUs, whoever uses them; without one the families have no sample."""
+    busy = GaugeMetricFamily("wellhead_gpu_busy_ratio", "Share of time a GPU computed lately.", labels=["gpu"])
+    used = GaugeMetricFamily("wellhead_gpu_memory_used_bytes", "GPU memory that is taken.", labels=["gpu"])
+    total = GaugeMetricFamily("wellhead_gpu_memory_bytes", "GPU memory in all.", labels=["gpu"])
+    for one in gpu_use():
+        label = [str(one.number)]
+        busy.add_metric(label, one.busy)
+        used.add_metric(label, one.used_bytes)
+        total.add_metric(label, one.total_bytes)
+    yield from (busy, used, total)
 
 
 def _jobs(jobs: list[Job]) -> Iterator[Metric]:

@@ -49,4 +49,4 @@ class CheckHost:
 
 def _named(scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
     """The headers that say which host is meant and which site asks, all of them and in their order."""
-    return tuple(header for header in scope["headers"] if header[0] in (b"host", b"origin"))
+    return tuple([header for header in scope["headers"] if header[0] in (b"host", b"origin")])

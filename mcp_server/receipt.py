@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal
 
 from indexes.library import LiveGeneration, Snapshot
@@ -121,12 +122,10 @@ def source_of(generation: LiveGeneration, now: datetime, *, live: bool = False) 
 
 def freshness_of(watermark: str, promise: ServiceLevel | None, now: datetime) -> Freshness:
     """`stale` where the source's newest moment is older than the promised latency; `unknown` without either."""
-    seconds = _seconds(promise) if promise else None
-    if seconds is None or not watermark:
+    late = _late_from(watermark, str(promise.value), promise.unit) if promise is not None and watermark else None
+    if late is None:
         return "unknown"
-    newest = datetime.fromisoformat(watermark)
-    newest = newest.replace(tzinfo=UTC) if newest.tzinfo is None else newest
-    return "stale" if now - newest > timedelta(seconds=seconds) else "fresh"
+    return "stale" if now > late else "fresh"
 
 
 def policy_note(snapshot: Snapshot, grants: Mapping[str, Grant], masked: tuple[str, ...] = ()) -> PolicyNote:
@@ -140,9 +139,20 @@ def policy_note(snapshot: Snapshot, grants: Mapping[str, Grant], masked: tuple[s
     )
 
 
-def _seconds(promise: ServiceLevel) -> float | None:
-    unit = _UNIT_SECONDS.get(promise.unit.casefold() or "d")
+@lru_cache(maxsize=1_000)
+def _late_from(watermark: str, value: str, unit: str) -> datetime | None:
+    """Until when a source whose newest moment this is keeps a promise of so much latency."""
+    seconds = _seconds(value, unit)
+    if seconds is None:
+        return None
+    newest = datetime.fromisoformat(watermark)
+    newest = newest.replace(tzinfo=UTC) if newest.tzinfo is None else newest
+    return newest + timedelta(seconds=seconds)
+
+
+def _seconds(value: str, unit: str) -> float | None:
+    one = _UNIT_SECONDS.get(unit.casefold() or "d")
     try:
-        return float(promise.value) * unit if unit else None
-    except (TypeError, ValueError):
+        return float(value) * one if one else None
+    except ValueError:
         return None

@@ -1,34 +1,45 @@
-"""Asks a recorded call again: the edition and clock of then, the caller's rights of today; and compares digests."""
+"""Asks a recorded call again: the edition and clock of then, the caller's rights of today; and compares digests.
+
+Sums of floating numbers come out with other last digits each time they are taken; a metric answer's near digest tells
+them from a change.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, cast
 
 from indexes.ledger import Tombstone
 from indexes.library import Snapshot
+from indexes.measure import adding_up_by_size
 from mcp_server.answer import Answer
-from mcp_server.audit_record import arguments_digest, principal_in
+from mcp_server.audit_record import ROUNDED, arguments_digest, principal_in
+from mcp_server.near_digest import NearDigest, near_digest
 from mcp_server.service import Moment, Service
 from mcp_server.session import Caller
 from semantic_layer.errors import InvalidArgument, UnknownName
 
-Outcome = Literal["same", "differs", "erased", "gone", "live"]
+Outcome = Literal["same", "differs", "unsteady", "erased", "gone", "live"]
 REPLAYABLE = frozenset(
     {"discover", "describe", "search", "fetch", "query_metrics", "dimension_values", "lookup", "query_sql"}
 )
 """Tools whose answer follows from edition, clock and rights; the others tell of the moment they were asked at."""
+TIMES_ASKED_AGAIN = 2
+ROUNDING = "only the last digits of floating sums differ: rows are added up in no fixed order"
+CANCELS = "its floating sums cancel to what rounding leaves: in another order they come out otherwise today too"
+BEFORE_NEAR = "in another order the last digits of its floating sums differ today too; its record can tell no more"
 
 
 @dataclass(frozen=True)
 class Replay:
     """What came of it. `reasons` say what has changed since; `receipt` is the new answer's audit id.
 
-    same: the digests agree. differs: they do not. erased: subjects in it were erased since. gone: a generation it
-    read is no longer there. live: it was read from a live source, which has no past.
+    same: the digests agree, or the near digests do. differs: neither. unsteady: neither, and rounding alone gives the
+    same question two answers today, so that nothing can be told. erased: subjects in it were erased since. gone: a
+    generation it read is no longer there. live: it was read from a live source, which has no past.
     """
 
     audit_id: str
@@ -65,19 +76,53 @@ def replay(service: Service, audit_id: str, arguments: Mapping[str, Any] | None 
         with service.library.at(int(record["edition"])) as snapshot:
             changed = _changed(record, snapshot)
             answer = _answer(service, record, asked, snapshot)
+            outcome, reasons = _compared(record, answer)
+            if outcome == "differs" and not changed and record["tool"] == ROUNDED:
+                outcome, reasons = _asked_again(record, answer, lambda: _answer(service, record, asked, snapshot))
     except UnknownName as missing:
         erased = _erasures(record, service.library.ledger.tombstones().entries[record.get("tombstones", 0) :])
         return _told(record, "erased" if erased else "gone", (missing.message,))
-    same = answer.digest == record["result_sha256"]
-    erased = _erasures(record, snapshot.tombstones.entries[record.get("tombstones", 0) :])
+    if outcome == "differs" and _erasures(record, snapshot.tombstones.entries[record.get("tombstones", 0) :]):
+        outcome = "erased"
     return Replay(
         audit_id=audit_id,
-        outcome="same" if same else "erased" if erased else "differs",
+        outcome=outcome,
         recorded_sha256=record["result_sha256"],
         replayed_sha256=answer.digest,
         replay_audit_id=answer.receipt.audit_id,
-        reasons=() if same else changed,
+        reasons=reasons or (() if outcome == "same" else changed),
     )
+
+
+def _compared(record: Mapping[str, Any], answer: Answer) -> tuple[Outcome, tuple[str, ...]]:
+    """Whether the digests agree, or else the near digests."""
+    if answer.digest == record["result_sha256"]:
+        return "same", ()
+    near = record.get("near")
+    if near and answer.error is None and NearDigest(near["sha256"], near["digits"]).matches(answer.data):
+        return "same", (ROUNDING,)
+    return "differs", ()
+
+
+def _asked_again(
+    record: Mapping[str, Any], answer: Answer, ask: Callable[[], Answer]
+) -> tuple[Outcome, tuple[str, ...]]:
+    """What is to be said of a metric answer that is not the recorded one although nothing has changed since.
+
+    Where rounding alone gives today's question two answers, the recorded one may have been a third.
+    """
+    for _ in range(TIMES_ASKED_AGAIN):
+        outcome, reasons = _compared(record, ask())
+        if outcome == "same":
+            return outcome, reasons
+    with adding_up_by_size():
+        turned = ask()
+    if "near" not in record:
+        return ("unsteady", (BEFORE_NEAR,)) if turned.digest != answer.digest else ("differs", ())
+    near = near_digest(answer.data) if answer.error is None else None
+    if near is not None and (turned.error is not None or not near.matches(turned.data)):
+        return "unsteady", (CANCELS,)
+    return "differs", ()
 
 
 def _arguments(record: Mapping[str, Any], given: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -31,8 +31,10 @@ def result_link(
     asked = dict(arguments or {})
     more = answer.page is not None and bool(answer.page.next_cursor)
     takes = tool in service.tools and "response_format" in service.tools[tool].arguments.model_fields
+    if not (more and takes) or asked.get("response_format") == "detailed":
+        return None
     encoded = _encode(asked)
-    if not (more and takes) or asked.get("response_format") == "detailed" or len(encoded) > MAX_LINKED_CHARACTERS:
+    if len(encoded) > MAX_LINKED_CHARACTERS:
         return None
     question = Question(caller.principal, tool, asked, _cut(answer))
     uri = f"{RESULT}{tool}/{encoded}/{service.cursors.write(question, 0)}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -44,6 +46,10 @@ class CallRunner:
     def _queue(self) -> FairQueue:
         settings = self.service.settings
         return FairQueue(settings.concurrent_calls, settings.waiting_calls, self.pace.waited)
+
+    @cached_property
+    def _written(self) -> Ends:
+        return Ends(asyncio.get_running_loop())
 
     @cached_property
     def _threads(self) -> CapacityLimiter:
@@ -127,8 +133,7 @@ class CallRunner:
 
     async def _finished(self, pending: Pending) -> Answer:
         """The answer once its record is on disk, or cannot be; no thread waits for that."""
-        with contextlib.suppress(WellheadError):
-            await asyncio.wrap_future(pending.written)
+        await self._written.heard(pending.written)
         return self.service.finished(pending)
 
     def _at_once(self, tool: str) -> bool:
@@ -137,6 +142,36 @@ class CallRunner:
         return (
             known is not None and known.at_once and service.settings.ledger == "files" and service.library.opened
         )
+
+
+class Ends:
+    """Lets coroutines of one loop hear that futures of another thread are done, many of them by one wake-up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._done: deque[asyncio.Future[None]] = deque()
+        self._woken = False
+
+    async def heard(self, future: Future[None]) -> None:
+        """Return once the future is done, however it ended."""
+        heard: asyncio.Future[None] = self._loop.create_future()
+        future.add_done_callback(lambda _: self._note(heard))
+        await heard
+
+    def _note(self, heard: asyncio.Future[None]) -> None:
+        """On the other thread, or on the loop's where it was done already."""
+        self._done.append(heard)
+        if not self._woken:  # set before the loop looks, so that what is added later than its look wakes it again
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and nobody waits any more
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._woken = False
+        while self._done:
+            heard = self._done.popleft()
+            if not heard.done():
+                heard.set_result(None)
 
 
 def _cancel_beside(cancellation: Cancellation) -> None:

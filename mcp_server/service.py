@@ -112,9 +112,9 @@ class Service:
         moment: Moment | None = None,
     ) -> Pending:
         """As `call`, without waiting for the disk: what comes back goes through `finished` before it leaves."""
-        known = {tool.name: tool for tool in self.tools_of(caller.principal)}
-        tool = known.get(tool_name)
-        if tool is None:
+        tool = self.tools.get(tool_name)
+        if tool is None or tool.scope not in caller.principal.scopes:
+            known = [one.name for one in self.tools_of(caller.principal)]
             unknown = UnknownName("tool", tool_name[:MAX_NAME_CHARS], known)
             try:
                 self.budget.begin(caller.principal, 0.0)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from indexes.duck.connection import keep_pandas_out
 from indexes.duck.workers import shared_workers
 from mcp_server.app import build_app
+from mcp_server.collector import spare_collector
 from mcp_server.connection import MOST_HEAD_BYTES
 from mcp_server.identity_metadata import require_safe_address
 from mcp_server.listening import require_free
@@ -62,6 +63,7 @@ def serve_http(service: Service, member: Member | None = None) -> None:
     log_to(sys.stderr, settings.log)
     export_traces(os.environ, settings.name)
     sys.setswitchinterval(SWITCH_SECONDS)
+    spare_collector()
     app = build_app(service)
     with contextlib.ExitStack() as stack:
         if settings.metrics:

@@ -14,7 +14,7 @@ from indexes.library import LiveGeneration, Snapshot
 from mcp_server.budget import Spending
 from mcp_server.cursor import CursorSigner, Question
 from mcp_server.fence import Fence
-from mcp_server.receipt import Cost, Cut, Receipt, policy_note, source_of
+from mcp_server.receipt import Cost, Cut, Receipt, Source, policy_note, source_of
 from semantic_layer.errors import DeadlineExceeded, UnknownName
 from semantic_layer.policy import Action, Grant
 from semantic_layer.principal import Principal
@@ -71,6 +71,7 @@ class Session:
     cancellation: Cancellation = field(default_factory=Cancellation)
     granted: dict[str, str] = field(default_factory=dict[str, str])
     """Why each product was read: the rules that allowed it, for the audit log."""
+    _sources: dict[tuple[str, bool], Source] = field(default_factory=dict[tuple[str, bool], Source])
 
     @property
     def principal(self) -> Principal:
@@ -119,6 +120,15 @@ class Session:
         """The signed cursor of the page that begins at `offset`."""
         return self.cursors.write(self._question(products), offset)
 
+    def source(self, product: str, *, live: bool = False) -> Source:
+        """What a product says of itself at the moment of this call."""
+        found = self._sources.get((product, live))
+        if found is None:
+            found = self._sources[product, live] = source_of(
+                self.snapshot.generations[product], self.now, live=live
+            )
+        return found
+
     def _question(self, products: Sequence[str]) -> Question:
         live = {name: self.snapshot.generations[name].id for name in products}
         return Question(self.principal, self.tool, self.arguments, live)
@@ -138,9 +148,7 @@ class Session:
     ) -> Receipt:
         """The receipt of an answer read under these grants. What nothing promises is `not_checked`."""
         self.granted.update({name: grant.reason for name, grant in grants.items()})
-        sources = tuple(
-            source_of(self.snapshot.generations[name], self.now, live=cut == "live") for name in sorted(grants)
-        )
+        sources = tuple([self.source(name, live=cut == "live") for name in sorted(grants)])
         unchecked = list(not_checked)
         if any(source.freshness == "unknown" for source in sources):
             unchecked.append("freshness")

@@ -9,6 +9,7 @@ from mcp.server.stdio import stdio_server
 
 from indexes.duck.connection import keep_pandas_out
 from mcp_server.app import client_name
+from mcp_server.collector import spare_collector
 from mcp_server.protocol import Context, build_server
 from mcp_server.refresher import refreshing
 from mcp_server.runner import CallRunner
@@ -22,6 +23,7 @@ from semantic_layer.errors import InvalidArgument
 def serve_stdio(service: Service) -> None:
     """Serve until the client closes the pipe. Nothing but the protocol is ever written to standard output."""
     keep_pandas_out()
+    spare_collector()
     anyio.run(_serve, service)
 
 

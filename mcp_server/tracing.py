@@ -23,7 +23,7 @@ SCOPE = "wellhead"
 @contextlib.contextmanager
 def call_span(caller: Caller, tool: str) -> Generator[Span]:
     """The span of one tool call, a child of whatever door it came through; that one itself where nobody traces."""
-    if not _traced():
+    if not traced():
         yield trace.get_current_span()
         return
     attributes = {"wellhead.tool": tool, "wellhead.transport": caller.transport}
@@ -57,7 +57,7 @@ def note_answer(span: Span, answer: Answer) -> None:
 @contextlib.contextmanager
 def engine_span(verb: str) -> Generator[Span]:
     """The span of one read verb (retrieve, measure, values, lookup, sql): the time that engines took."""
-    if not _traced():
+    if not traced():
         yield trace.get_current_span()
         return
     with trace.get_tracer(SCOPE).start_as_current_span(
@@ -69,7 +69,7 @@ def engine_span(verb: str) -> Generator[Span]:
         yield span
 
 
-def _traced() -> bool:
+def traced() -> bool:
     """Whether spans go anywhere in this process."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 

@@ -295,7 +295,10 @@ def _boolean(raw: Any) -> Scalar | None:
 def _date(raw: Any) -> Scalar | None:
     if isinstance(raw, datetime):
         return raw.date() if raw.time() == time() else None
-    return raw if isinstance(raw, date) else date.fromisoformat(raw)
+    if isinstance(raw, date):
+        return raw
+    moment = datetime.fromisoformat(raw)
+    return moment.date() if moment.tzinfo is None and moment.time() == time() else None
 
 
 def _timestamp(raw: Any) -> Scalar | None:

@@ -25,7 +25,9 @@ class LiveTables:
         """
         dsn = server_dsn(server, self._environment)
         with self._lock:
-            pool = self._pools.setdefault(dsn, Pool(dsn, options=READ_ONLY))
+            pool = self._pools.get(dsn)
+            if pool is None:
+                pool = self._pools[dsn] = Pool(dsn, options=READ_ONLY)
         return PostgresRecords(pool, schema_of(server), dataset)
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ from mcp_server.answer import Answer, Page
 from mcp_server.arguments import Arguments
 from mcp_server.fence import one_line
 from mcp_server.identity import OPERATE
-from mcp_server.receipt import source_of
 from mcp_server.session import Session
 from mcp_server.tool import Tool
 from semantic_layer.errors import UnknownName
@@ -49,7 +48,7 @@ def status_tool(jobs: JobStore) -> Tool:
 
 
 def _product_status(session: Session, generation: LiveGeneration) -> dict[str, Any]:
-    source, manifest = source_of(generation, session.now), generation.manifest
+    source, manifest = session.source(generation.product.name), generation.manifest
     passed = manifest.gates_passed
     form: dict[str, Any] = {
         "product": source.product,

@@ -36,6 +36,7 @@ from semantic_layer.sql.filters import read_filter
 from semantic_layer.yaml_file import Node
 
 VENDOR = "DATABRICKS"
+AS_DATE = "__as_date"
 SOURCE = "source"
 SUPPORTED = ("0.1", "1.1")
 
@@ -48,6 +49,15 @@ _PAIR = re.compile(rf"\s*({_NAME}(?:\.{_NAME})+)\s*=\s*({_NAME}(?:\.{_NAME})+)\s
 _AND = re.compile(r"\bAND\b", re.IGNORECASE)
 _MEASURE_OF = re.compile(rf"\bMEASURE\s*\(\s*({_NAME})\s*\)", re.IGNORECASE)
 _CUT = re.compile(r"\s*DATE_TRUNC\s*\(\s*'(\w+)'\s*,(.+)\)\s*", re.IGNORECASE | re.DOTALL)
+
+
+def _as_date(name: str, cut: str) -> str:
+    """The field of a filter that is cast to a date; raises InvalidArgument for other cuts."""
+    if cut != "day":
+        raise InvalidArgument(
+            f"{name!r} cut to {cut} is not read in a filter.", hint="Compare the column, or its CAST to a date."
+        )
+    return name + AS_DATE
 
 
 def is_metric_view(node: Node) -> bool:
@@ -268,7 +278,7 @@ class _View:
         if place is None or place.value is None:
             return None
         try:
-            found = read_filter(str(place.value), dialect="databricks")
+            found = read_filter(str(place.value), dialect="databricks", cut=_as_date)
         except InvalidArgument as error:
             self.wrong(place, error.message, error.hint)
             return None
@@ -278,17 +288,17 @@ class _View:
 
     def filtered(self, name: str, place: Node) -> str:
         """A field of a filter as `dataset.field`; a column that is no dimension becomes a field of its own."""
-        parts = name.split(".")
+        parts = name.removesuffix(AS_DATE).split(".")
         table = self.tables.get(self.owner(parts))
         if table is None:
             self.wrong(place, f"the filter names no join {'.'.join(parts[:-1])!r}.")
             return name
-        if parts[-1] not in table.known:
-            table.known.add(parts[-1])
-            table.fields.append(
-                made(place, {"name": parts[-1], "expression": expression(f"`{parts[-1]}`", VENDOR)})
-            )
-        return f"{table.name}.{parts[-1]}"
+        column, field_name = f"`{parts[-1]}`", parts[-1] + name[len(".".join(parts)) :]
+        if field_name not in table.known:
+            table.known.add(field_name)
+            written = column if field_name == parts[-1] else f"CAST({column} AS DATE)"
+            table.fields.append(made(place, {"name": field_name, "expression": expression(written, VENDOR)}))
+        return f"{table.name}.{field_name}"
 
     def measure(self, node: Node, condition: Any) -> Node | None:
         written = text_of(node, "expr")

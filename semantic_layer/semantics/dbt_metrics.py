@@ -24,7 +24,7 @@ from semantic_layer.metric import (
 from semantic_layer.predicate import TRUE, Predicate, all_of
 from semantic_layer.semantics.dbt_measures import read_aggregate, read_non_additive, text_of
 from semantic_layer.semantics.fields import Names
-from semantic_layer.semantics.templates import field_of
+from semantic_layer.semantics.templates import cut_field, field_of
 from semantic_layer.sql.expressions import read_formula
 from semantic_layer.sql.filters import read_filter
 from semantic_layer.yaml_file import Node
@@ -197,7 +197,9 @@ class MetricReader:
         texts = [
             item.value if isinstance(item.value, str) else text_of(item, "where_sql_template") for item in items
         ]
-        return all_of(*(read_filter(str(text), dialect="duckdb", template=field_of) for text in texts))
+        return all_of(
+            *(read_filter(str(text), dialect="duckdb", template=field_of, cut=cut_field) for text in texts)
+        )
 
     def saved_query(self, node: Node) -> SavedQuery:
         params = node.at("query_params")

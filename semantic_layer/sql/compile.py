@@ -44,6 +44,9 @@ from semantic_layer.sql.predicate import Parameters, predicate_sql, render
 
 TOTAL_ROWS = "wh.total_rows"
 """No metric or dimension can have this name."""
+_COUNTED = f""",
+  COUNT(*) OVER () AS "{TOTAL_ROWS}"
+FROM answer"""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,13 @@ class CompiledQuery:
     def totals(self) -> Statement:
         """One row of the metrics over all shown groups, under the same rights."""
         return _Compiler(self.plan, self.dialect).totals()
+
+    def uncounted(self) -> str:
+        """The statement's SQL, without TOTAL_ROWS where its rows are the whole answer: their reader counts them."""
+        if self.plan.limit is not None or self.plan.offset:
+            return self.statement.sql
+        before, _, after = self.statement.sql.rpartition(_COUNTED)
+        return f"{before}{_COUNTED[_COUNTED.rindex('FROM') - 1 :]}{after}"
 
     def counted(self) -> Statement:
         """Only TOTAL_ROWS, for a page past the last row."""

@@ -8,6 +8,7 @@ there strings are cast to text and timestamps compared by what `physical_type` s
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -69,6 +70,10 @@ _CAST_NAMES: Mapping[ColumnType, str] = {
 }
 
 _MAX_DECIMAL_DIGITS = 38
+MOST_TEXTS = 2_000
+_texts: dict[tuple[Dialect, Any], str] = {}
+"""Conditions that were written lately, by their shape: writing one takes several times as long as building it, and
+every call has the same row filters."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -109,7 +114,21 @@ def where_text(
 ) -> tuple[str, dict[str, Any]]:
     """The predicate as text for a WHERE clause (`$p0` for DuckDB, `%(p0)s` for Postgres), and its values."""
     parameters = Parameters()
-    return render(predicate_sql(predicate, columns, parameters, dialect=dialect), dialect), parameters.values
+    expression = predicate_sql(predicate, columns, parameters, dialect=dialect)
+    key = dialect, _shape(expression)
+    text = _texts.get(key)
+    if text is None:
+        if len(_texts) >= MOST_TEXTS:
+            _texts.clear()
+        text = _texts[key] = render(expression, dialect)
+    return text, parameters.values
+
+
+def _shape(part: Any) -> Any:
+    """What the text of an expression depends on: its kind and its parts. Values are none of them: they are bound."""
+    if isinstance(part, exp.Expr):
+        return type(part), *((name, _shape(held)) for name, held in part.args.items() if held is not None)
+    return tuple(_shape(one) for one in typing.cast("list[Any]", part)) if isinstance(part, list) else part
 
 
 def render(expression: exp.Expr, dialect: Dialect, *, pretty: bool = False) -> str:

@@ -38,7 +38,7 @@ from mcp_server.app import build_app
 from mcp_server.protocol import Context, Identify, build_server
 from mcp_server.runner import CallRunner
 from mcp_server.subscriptions import Subscriptions
-from tests.conformance.fixture_jobs import job_tools
+from tests.conformance.fixture_jobs import Questions, cover_tasks, job_tools
 from tests.conformance.fixture_rounds import ROUNDS, prompt_in_rounds
 from tests.conformance.fixture_tools import BUS, PNG, TOOLS, FixtureTool, embedded
 
@@ -65,11 +65,13 @@ def fixture_server(
     """The real MCP server, its handlers covered by the fixtures' where these know the name asked for."""
     server = build_server(runner, identify, version, subscriptions)
     service = runner.service
-    tools = {**ALL_TOOLS, **job_tools(JobStore(service.settings.home), identify)}
+    questions = Questions()
+    tools = {**ALL_TOOLS, **job_tools(JobStore(service.settings.home), identify, questions)}
     own_schema = server.get_tool_input_schema
     server.get_tool_input_schema = lambda name: (
         tools[name].schema if name in tools else own_schema(name) if own_schema else None
     )
+    cover_tasks(server, questions)
     _cover_tools(server, tools)
     _cover_prompts(server)
     _cover_resources(server)

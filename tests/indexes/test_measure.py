@@ -21,7 +21,7 @@ from indexes.duck.workers import Limits, Workers
 from indexes.generation import TABLES
 from indexes.ledger import Tombstone, Tombstones
 from indexes.library import Snapshot
-from indexes.measure import Measured, databases_of, measure
+from indexes.measure import Measured, compile_snapshot, databases_of, measure
 from indexes.values import DimensionValues, dimension_values
 from semantic_layer.errors import (
     Cancelled,
@@ -36,6 +36,7 @@ from semantic_layer.errors import (
 from semantic_layer.plan.query import MetricQuery
 from semantic_layer.predicate import Compare
 from semantic_layer.product import ColumnType
+from semantic_layer.sql.compile import TOTAL_ROWS
 
 LIMITS = Limits(processes=2, idle=2, memory_bytes=200_000_000, rows=1_000)
 SLOW = "SELECT sum(a.range * b.range) AS n FROM range(4000000) a, range(4000000) b"
@@ -112,6 +113,14 @@ def test_a_page_knows_the_whole(snapshot: Snapshot, workers: Workers) -> None:
     assert [row["customer__region"] for page in pages for row in page] == ["EU", "US", None]
     past = ask(snapshot, workers, query, offset=7)
     assert (past.rows, past.total_rows) == ((), 3)
+
+
+def test_an_answer_that_nothing_cuts_is_counted_by_its_reader(snapshot: Snapshot) -> None:
+    query = {"metrics": ["revenue"], "dimensions": ["customer__region"]}
+    for cut, counted in (({}, False), ({"limit": 9}, True)):
+        compiled = compile_snapshot(snapshot, MetricQuery.from_json({**query, **cut}), grants(), as_of=NOON)
+        assert (TOTAL_ROWS in compiled.uncounted()) is counted
+        assert TOTAL_ROWS in compiled.statement.sql
 
 
 def test_values_that_occur_together_have_pages_and_no_totals(snapshot: Snapshot, workers: Workers) -> None:

@@ -336,6 +336,24 @@ def test_a_metric_view_counts_the_rows_of_its_source_under_its_filter(shop: duck
     ]
 
 
+@pytest.mark.parametrize(
+    ("condition", "orders"),
+    [
+        ("CAST(ordered_at AS DATE) = '{day}'", "CAST(ordered_at AS DATE) = DATE '{day}'"),
+        ("DATE(ordered_at) <= '{day}'", "CAST(ordered_at AS DATE) <= DATE '{day}'"),
+        ("ordered_at <= '{day}'", "ordered_at <= TIMESTAMP '{day}'"),
+        ("COALESCE(status, 'open') = 'open'", "status = 'open' OR status IS NULL"),
+    ],
+)
+def test_a_cast_to_a_date_in_a_filter_means_all_of_that_day(
+    shop: duckdb.DuckDBPyConnection, condition: str, orders: str
+) -> None:
+    (day,) = shop.execute("SELECT CAST(MAX(ordered_at) AS DATE) FROM shop.main.orders").fetchall()[0]
+    model = model_of(DATABRICKS.replace("status = 'paid'", condition.format(day=day)))
+    by_hand = shop.execute(f"SELECT COUNT(*) FROM shop.main.orders WHERE {orders.format(day=day)}").fetchall()
+    assert answer(shop, model, metrics=["Orders"]) == by_hand
+
+
 def test_a_measure_over_a_joined_column_counts_it_once_a_source_row(shop: duckdb.DuckDBPyConnection) -> None:
     """Databricks joins first: the five people of Bonn are summed for each of its two paid orders."""
     assert answer(shop, model_of(DATABRICKS), metrics=["Staff seen"]) == [(5 + 5 + 7,)]
@@ -414,6 +432,11 @@ def test_a_dimension_over_two_tables_is_left_out_with_a_warning_and_formats_are_
     ("old", "new", "said"),
     [
         ("filter: status = 'paid'", "filter: LENGTH(status) > 3", "is not read in a filter"),
+        (
+            "filter: status = 'paid'",
+            "filter: DATE_TRUNC('MONTH', ordered_at) > '2025-01-01'",
+            "not read in a filter",
+        ),
         ("filter: status = 'paid'", "filter: 1 = 1; DROP TABLE orders", "must be one SQL expression"),
         ("version: '1.1'", "version: '9'", "a metric view of version '9' is not read. Use 1.1."),
         ("source.store_id = store.store_id", "source.store_id > store.store_id", "the join condition"),

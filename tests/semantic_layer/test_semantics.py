@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from semantic_layer.principal import Principal
 from semantic_layer.product import Column, ColumnType, DataProduct, Dataset
 from semantic_layer.semantics import read_semantics
 from semantic_layer.semantics.checks import check_across
+from semantic_layer.semantics.forms import form_of
 from semantic_layer.sql.compile import compile_query
 from semantic_layer.yaml_file import parse_yaml, read_yaml
+from semantic_layer.yaml_text import yaml_text
 
 
 def read(text: str, product: str = "shop") -> tuple[SemanticModel | None, Findings]:
@@ -66,6 +69,24 @@ def test_every_form_of_ossie_gives_the_same_model() -> None:
     assert [one.name for one in flat.metrics] == names
     assert flat.time_zone == "Europe/Berlin"
     assert flat.fiscal_year_start_month == 2
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.1.1", "0.2.0.dev0"])
+@pytest.mark.parametrize("shape", ["a list", "one model", "flat"])
+@pytest.mark.parametrize("notation", [json.dumps, yaml_text])
+def test_every_version_shape_and_notation_of_ossie_is_one_model(
+    version: str, shape: str, notation: Callable[[Any], str]
+) -> None:
+    (model,) = parse_yaml(SHOP).plain()["semantic_model"]
+    document = {
+        "a list": {"version": version, "semantic_model": [model]},
+        "one model": {"version": version, "semantic_model": model},
+        "flat": {"version": version, **model},
+    }[shape]
+    found, findings = read(notation(document))
+    assert not findings.problems
+    forms = [form_of(replace(one, kept={})) for one in (found, read(SHOP)[0]) if one is not None]
+    assert forms[0] == forms[1]
 
 
 def test_unknown_keys_and_other_vendors_extensions_are_tolerated() -> None:

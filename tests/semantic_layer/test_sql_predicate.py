@@ -30,7 +30,8 @@ from semantic_layer.predicate import (
     evaluate,
 )
 from semantic_layer.product import Column, ColumnType
-from semantic_layer.sql.predicate import Parameters, predicate_sql, where_text
+from semantic_layer.sql.build import Dialect
+from semantic_layer.sql.predicate import Parameters, predicate_sql, render, where_text
 
 LETTERS = "aAzZäß\u00e9e\u0301漢😀 %'\"_\\"
 
@@ -157,6 +158,16 @@ def test_duckdb_keeps_exactly_the_rows_where_the_predicate_is_true(
     text, values = where_text(predicate, COLUMNS, "duckdb")
     found = duck.execute(f"SELECT n FROM facts WHERE {text} ORDER BY n", values).fetchall()
     assert [number for (number,) in found] == expected(predicate, table), text
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(predicate=predicates, dialect=st.sampled_from(["duckdb", "postgres"]))
+def test_a_condition_whose_shape_was_written_before_reads_as_if_it_were_written_anew(
+    predicate: Predicate, dialect: Dialect
+) -> None:
+    parameters = Parameters()
+    anew = render(predicate_sql(predicate, COLUMNS, parameters, dialect=dialect), dialect)
+    assert where_text(predicate, COLUMNS, dialect) == (anew, parameters.values)
 
 
 @pytest.fixture(scope="module")

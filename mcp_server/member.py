@@ -35,11 +35,15 @@ class Member:
         """The settings of one process: together they run and hold what the server may. One of them shows metrics."""
         return replace(
             settings,
-            concurrent_calls=_part(settings.concurrent_calls, self.of),
-            waiting_calls=_part(settings.waiting_calls, self.of),
+            concurrent_calls=self.part(settings.concurrent_calls),
+            waiting_calls=self.part(settings.waiting_calls),
             metrics=settings.metrics if self.number == 0 else "",
             worker_command=(),
         )
+
+    def part(self, whole: int) -> int:
+        """What each process gets of something; nobody gets nothing of it."""
+        return -(-whole // self.of)
 
     def sockets(self) -> list[socket.socket]:
         """What it listens on."""
@@ -53,11 +57,6 @@ class Member:
         """Tell the process that started this one that it serves."""
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-
-
-def _part(whole: int, of: int) -> int:
-    """What each gets; nobody gets nothing of something."""
-    return -(-whole // of)
 
 
 def _stop_at_end_of_input() -> None:

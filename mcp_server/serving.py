@@ -56,7 +56,7 @@ def serve_http(service: Service, member: Member | None = None) -> None:
         require_free(settings.host, settings.port)
     else:
         member.end_with_parent()
-        shared_workers().bound(-(-shared_workers().limits.processes // member.of))
+        shared_workers().bound(member.part(shared_workers().limits.processes))
     if member is None or member.number == 0:
         said = f"MCP {settings.resource_url} · REST {settings.origin}/api · stop with Ctrl-C"
         print(said, file=sys.stderr, flush=True)

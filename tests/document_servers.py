@@ -6,25 +6,19 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import redis
 
+from evals.front_door import free_port
+
 MONGODB = Path(__file__).parent / "mongodb"
 
 
 class ServerMissing(Exception):
     """A program that a server needs is not on this machine."""
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on just now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 class DocumentServer:

@@ -11,13 +11,14 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from evals.front_door import free_port
 
 RECIPE = Path(__file__).parent / "elasticsearch"
 START_SECONDS = 120.0
@@ -45,12 +46,6 @@ def assembled(cache: Path) -> Path:
     if done.returncode:
         raise NodeMissing(f"tests/elasticsearch/start.sh failed: {(done.stderr or done.stdout)[-400:]}")
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Node:

@@ -17,6 +17,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from evals.front_door import free_port
 from mcp_server.audit_chain import lines_of, segments
 from mcp_server.audit_opening import anchor_of
 from mcp_server.audit_verify import verify_log
@@ -25,7 +26,6 @@ from mcp_server.member import Member
 from mcp_server.settings import serving_settings
 from semantic_layer.errors import InvalidArgument
 from tests.mcp_server.test_serving import eventually
-from tests.mcp_server.test_stopping import free_port
 from tests.workspace_factory import BuiltWorkspace
 from wellhead import cli
 

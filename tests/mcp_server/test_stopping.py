@@ -21,6 +21,7 @@ import pytest
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from evals.front_door import free_port
 from mcp_server import connection, serving
 from mcp_server.runner import CallRunner
 from mcp_server.service import Service
@@ -33,12 +34,6 @@ from tests.workspace_factory import BuiltWorkspace
 
 PATIENCE_SECONDS = 20.0
 REQUEST = b"POST /api/tools/discover HTTP/1.1\r\nHost: %s\r\nContent-Length: 2\r\n\r\n{}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

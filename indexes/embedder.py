@@ -20,6 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from indexes.cores import usable_cores
 from indexes.device import choose_device
 from indexes.document import sha256_of
 from indexes.embedder_model import (
@@ -77,7 +78,7 @@ class OnnxEmbedder:
     ) -> None:
         self.model = ExportedModel.read(folder)
         self._precision = precision
-        self._threads = threads or _cores()
+        self._threads = threads or usable_cores()
         self._cache = cache
         self._worker = worker
         self._tokenizer = ModelTokenizer(self.model.verified(folder, TOKENIZER), self.model.max_tokens)
@@ -317,10 +318,6 @@ def quantise(graph: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(graph, target, per_channel=True, reduce_range=False, weight_type=QuantType.QInt8)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open_session(graph: Path) -> Any:

@@ -25,7 +25,7 @@ from mcp_server.identity import bearer_of
 from mcp_server.identity_metadata import metadata_routes
 from mcp_server.logs import log_call
 from mcp_server.metrics import Metrics
-from mcp_server.overload import RefuseOverload
+from mcp_server.overload import AskedByConnections, RefuseOverload
 from mcp_server.plain_call import PlainCalls
 from mcp_server.problem import MEDIA_TYPE
 from mcp_server.protocol import Context, Identify, build_server
@@ -97,6 +97,7 @@ def build_app(service: Service, *, make_server: MakeServer = build_server, sessi
             working(settings.worker_command),
         ):
             yield
+        overload.tarpit.close()
         await service.verifier.close()
         await to_thread.run_sync(refusals.close)
 
@@ -119,7 +120,7 @@ def build_app(service: Service, *, make_server: MakeServer = build_server, sessi
     app.endpoint = endpoint
     overload = RefuseOverload(app.routed, runner.pace, stopping, refusals)
     authenticate = Authenticate(overload, settings, service.verifier, refusals)
-    app.turns_away = lambda headers, client: overload.turns_away(authenticate.known(headers), headers, client)
+    app.turns_away = AskedByConnections(overload, authenticate.known)
     app.door = CheckHost(authenticate, transport_security(settings), refusals)
     return app
 

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 READ_SECONDS = 20.0
 """How long an answer may wait for a client that does not read it."""
@@ -22,16 +22,25 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class TurnedAway(NamedTuple):
-    """The response to a request whose caller has too much in flight already, and for how many seconds its connection
-    is not listened to then."""
+    """The response to a request whose caller has too much in flight already, and who answers its connection then."""
 
     response: bytes
-    hold: float
+    hold: Callable[[socket.socket, Callable[[], None]], bool]
+    """Takes a connection that is not read any more, and calls back once it is to be read again; False where it must
+    be read on."""
 
 
-TurnsAway = Callable[[Headers, tuple[str, int] | None], TurnedAway | None]
-"""Asked by a connection for a POST to the protocol's endpoint with these headers from this address, so that a flood
-costs little; None where the application decides."""
+class TurnsAway(Protocol):
+    """Asked by a connection for a POST to the protocol's endpoint with these headers from this address, so that a
+    flood costs little; None where the application decides."""
+
+    @property
+    def full(self) -> bool:
+        """Whether anybody may be turned away now."""
+        ...
+
+    def __call__(self, headers: Headers, client: tuple[str, int] | None, /) -> TurnedAway | None: ...
+
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -63,6 +72,10 @@ class Joined(asyncio.Transport):
         if self._held:
             held, self._held, self._bytes = self._held, [], 0
             self._transport.write(b"".join(held))
+
+    def unsent(self) -> bool:
+        """Whether something that was written is not with the system yet."""
+        return bool(self._held) or self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
         """See asyncio."""

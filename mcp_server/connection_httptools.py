@@ -8,6 +8,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from mcp_server.connection import MOST_HEAD_BYTES, Joined, Patience, TurnedAway, TurnsAway
 from mcp_server.endpoint import PATH
+from mcp_server.tarpit import BEGINS
+from mcp_server.tarpit_process import read_request
 
 _ENDPOINT = PATH.encode()
 
@@ -18,9 +20,11 @@ class PatientHttpTools(HttpToolsProtocol):
     patience: Patience
     _joined: Joined
     _in_head = False
+    _begun = False
     _whole = False
     _head_bytes = 0
     _refusal: TurnedAway | None = None
+    _held: TurnedAway | None = None
     _dropped: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -33,10 +37,15 @@ class PatientHttpTools(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if not self._begun and self._refused_unparsed(data):
+            return
         self._whole = False
         super().data_received(data)
+        held, self._held = self._held, None
         if self._whole:
             self.patience.request_arrived()
+            if held is not None:
+                self._hold(held)
             return
         self.patience.await_request()
         if self._in_head:
@@ -46,6 +55,7 @@ class PatientHttpTools(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._whole, self._in_head, self._head_bytes = False, True, 0
+        self._begun = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -61,16 +71,38 @@ class PatientHttpTools(HttpToolsProtocol):
             self.cycle = self._answered()  # what follows of the request is read and dropped
 
     def on_message_complete(self) -> None:
-        self._whole = True
+        self._whole, self._begun = True, False
         if self._refusal is None:
             super().on_message_complete()
             return
-        refusal, self._refusal = self._refusal, None
+        self._held, self._refusal = self._refusal, None
+        self.transport.write(self._held.response)
+        self.on_response_complete()
+
+    def _refused_unparsed(self, data: bytes) -> bool:
+        """Whether this was one request and is turned away: while there is no room, most of a flood's are."""
+        turns_away: TurnsAway | None = getattr(self.config.app, "turns_away", None)
+        answering = bool(self.cycle) and not self.cycle.response_complete
+        if turns_away is None or not turns_away.full or answering or self.transport.is_closing():
+            return False
+        missing, named = read_request(data, BEGINS)
+        refusal = turns_away(tuple(named.items()), self.client) if missing == 0 else None
+        if refusal is None:
+            return False
+        self.patience.request_arrived()
         self.transport.write(refusal.response)
         self.on_response_complete()
-        if refusal.hold:
-            self.flow.pause_reading()
-            self.loop.call_later(refusal.hold, self.flow.resume_reading)
+        self._hold(refusal)
+        return True
+
+    def _hold(self, refusal: TurnedAway) -> None:
+        """Let another answer the connection for a while: the request that was turned away is the last thing read."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is None or self.transport.is_closing() or self._joined.unsent():
+            return
+        self.flow.pause_reading()
+        if not refusal.hold(connection, self.flow.resume_reading):
+            self.flow.resume_reading()
 
     def _turned_away(self) -> TurnedAway | None:
         """The response to a request that is turned away here; none where another is still being answered."""

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable
 
 import anyio
 
+from mcp_server.shared_turns import SharedTurns
 from semantic_layer.errors import Busy
+
+HALF_LIFE_SECONDS = 5.0
+"""After this, a turn counts half when callers are compared."""
+LATELY_SECONDS = 5.0
+"""So long after its last turn a caller still counts as one who asks."""
+LONG_SECONDS = 1.0
+"""Who has waited longer for a turn is not kept waiting for others' sake."""
+ELSEWHERE_SECONDS = 0.005
+"""How often who waits for what runs in other processes looks whether it has ended."""
+MOST_CALLERS = 1_000
+"""Callers whose turns are remembered; beyond them the one who asked longest ago is forgotten."""
 
 
 class Shares:
@@ -47,85 +60,175 @@ class Shares:
             del self._held[who]
 
 
+class RecentUse:
+    """How long each caller held turns lately, in seconds; what is longer ago counts for less. `clock` in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._used: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many callers are remembered."""
+        return len(self._used)
+
+    def of(self, who: str) -> float:
+        """What counts of this caller's turns."""
+        used, at = self._used.get(who, (0.0, 0.0))
+        return used * 0.5 ** ((self._clock() - at) / HALF_LIFE_SECONDS)
+
+    def add(self, who: str, seconds: float) -> None:
+        """A turn that ends now was held for so long."""
+        used = self.of(who) + seconds
+        self._used[who] = (used, self._clock())
+        self._used.move_to_end(who)
+        if len(self._used) > MOST_CALLERS:
+            self._used.popitem(last=False)
+
+    def others_asked(self, who: str) -> bool:
+        """Whether a turn of anybody else ended a moment ago."""
+        last = next((at for name, (_, at) in reversed(self._used.items()) if name != who), None)
+        return last is not None and self._clock() - last < LATELY_SECONDS
+
+
 class FairQueue:
     """At most `running` turns at a time. The next goes to the waiting caller who runs least, and among those to the
-    one whose last turn is longest ago. One per event loop."""
+    one who held turns for the shortest time lately. While several callers ask, none holds more than `each` turns:
+    turns compute on the same cores, and one that is free helps nobody there. One per event loop."""
 
-    def __init__(self, running: int, waiting: int, waited: Callable[[float], None] = lambda _: None) -> None:
-        """`waited` hears of each turn how many seconds it was waited for."""
+    def __init__(
+        self,
+        running: int,
+        waiting: int,
+        waited: Callable[[float], None] = lambda _: None,
+        *,
+        each: int | None = None,
+        together: int | None = None,
+        shared: SharedTurns | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`waited` hears of each turn how many seconds it was waited for; without `each` anybody may hold all.
+
+        Of several processes each has a queue: `shared` is where they see one another's turns, and `together` what
+        `each` is for all of them.
+        """
         self._waited = waited
-        self._free = running
+        self._clock = clock
+        self._most = self._free = running
+        self._each = running if each is None else each
+        self._together = self._each if together is None else together
+        self._shared = shared
         self._running: Counter[str] = Counter()
-        self._shares = Shares(waiting)
-        self._waiting: dict[str, deque[anyio.Event]] = {}
-        self._turns = 0
-        self._last_turn: dict[str, int] = {}
+        self._shares = Shares(running + waiting)
+        self._waiting: dict[str, deque[tuple[float, anyio.Event]]] = {}
+        self._used = RecentUse(clock)
+        self._looking: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return self._shares.held
+        return sum(len(queue) for queue in self._waiting.values())
 
     @contextlib.asynccontextmanager
     async def turn(self, who: str) -> AsyncGenerator[None]:
         """Wait for a turn and hold it while the block runs. Raises Busy at once where too many wait already."""
         await self._begin(who)
+        since = self._clock()
         try:
             yield
         finally:
+            self._used.add(who, self._clock() - since)
             self._end(who)
 
     async def _begin(self, who: str) -> None:
-        if self._free > 0:
+        if who not in self._waiting and self._may_start(who):
+            self._shares.take(who)
             self._start(who)
             self._waited(0.0)
             return
         if not self._shares.admits(who):
             raise busy()
-        called, since = anyio.Event(), time.monotonic()
-        self._waiting.setdefault(who, deque()).append(called)
         self._shares.take(who)
+        called, since = anyio.Event(), self._clock()
+        self._waiting.setdefault(who, deque()).append((since, called))
+        self._look_again()
         try:
             await called.wait()
         except BaseException:
             if called.is_set():
                 self._end(who)
             else:
-                self._leave(who, called)
+                self._leave(who, (since, called))
+                self._shares.give(who)
             raise
-        self._waited(time.monotonic() - since)
+        self._waited(self._clock() - since)
+
+    def _may_start(self, who: str) -> bool:
+        if self._free <= 0:
+            return False
+        if not self._others_ask(who):
+            return True
+        if self._floods(who):
+            elsewhere = self._shared.elsewhere() if self._shared is not None else 0
+            return elsewhere + self._most - self._free < self._together
+        return self._running[who] < self._each
+
+    def _floods(self, who: str) -> bool:
+        """Whether more calls of this caller wait than could run, and none of them for long."""
+        queue = self._waiting.get(who)
+        return queue is not None and len(queue) > self._most and self._clock() - queue[0][0] < LONG_SECONDS
+
+    def _others_ask(self, who: str) -> bool:
+        return any(one != who for one in (*self._running, *self._waiting)) or self._used.others_asked(who)
 
     def _start(self, who: str) -> None:
         self._free -= 1
+        self._tell()
         self._running[who] += 1
-        self._turns += 1
-        self._last_turn[who] = self._turns
 
     def _end(self, who: str) -> None:
-        self._running[who] -= 1
+        self._shares.give(who)
         self._free += 1
-        if self._waiting:
-            following = min(self._waiting, key=lambda one: (self._running[one], self._last_turn.get(one, 0)))
+        self._tell()
+        self._running[who] -= 1
+        if not self._running[who]:
+            del self._running[who]
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give every turn that may be given now."""
+        while following := self._following():
             called = self._waiting[following][0]
             self._leave(following, called)
             self._start(following)
-            called.set()
-        self._forget(who)
+            called[1].set()
+        self._look_again()
 
-    def _leave(self, who: str, called: anyio.Event) -> None:
+    def _look_again(self) -> None:
+        """Where turns are free and somebody waits for others' sake, see in time that it does not wait too long."""
+        if self._free > 0 and self._waiting and self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(
+                LONG_SECONDS if self._shared is None else ELSEWHERE_SECONDS, self._look
+            )
+
+    def _look(self) -> None:
+        self._looking = None
+        self._hand_out()
+
+    def _tell(self) -> None:
+        if self._shared is not None:
+            self._shared.hold(self._most - self._free)
+
+    def _following(self) -> str | None:
+        """Who of those that wait gets a turn now."""
+        able = [one for one in self._waiting if self._may_start(one)]
+        return min(able, key=lambda one: (self._running[one], self._used.of(one))) if able else None
+
+    def _leave(self, who: str, called: tuple[float, anyio.Event]) -> None:
         """Take one place of a caller's out of the queue."""
         queue = self._waiting[who]
         queue.remove(called)
         if not queue:
             del self._waiting[who]
-        self._shares.give(who)
-        self._forget(who)
-
-    def _forget(self, who: str) -> None:
-        """Keep nothing of a caller who neither runs nor waits."""
-        if not self._running[who] and who not in self._waiting:
-            del self._running[who]
-            self._last_turn.pop(who, None)
 
 
 def busy() -> Busy:

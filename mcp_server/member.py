@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from mcp_server.settings import ServingSettings
 
@@ -20,22 +20,27 @@ class Member:
     number: int
     of: int
     descriptors: tuple[int, ...]
+    turns: str = ""
+    """The file where each says how many turns it holds."""
 
     @staticmethod
     def from_form(form: str) -> Member:
         """The reverse of `to_form`."""
         given = json.loads(form)
-        return Member(int(given["number"]), int(given["of"]), tuple(given["descriptors"]))
+        return Member(int(given["number"]), int(given["of"]), tuple(given["descriptors"]), str(given["turns"]))
 
     def to_form(self) -> str:
         """What the process that starts it writes on its command line."""
-        return json.dumps({"number": self.number, "of": self.of, "descriptors": self.descriptors})
+        return json.dumps(asdict(self))
 
     def share(self, settings: ServingSettings) -> ServingSettings:
         """The settings of one process: together they run and hold what the server may. One of them shows metrics."""
         return replace(
             settings,
             concurrent_calls=self.part(settings.concurrent_calls),
+            processes=self.of,
+            process=self.number,
+            turns=self.turns,
             waiting_calls=self.part(settings.waiting_calls),
             metrics=settings.metrics if self.number == 0 else "",
             worker_command=(),

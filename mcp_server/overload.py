@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable
 from http import HTTPStatus
 
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.budget import account_of
-from mcp_server.connection import TurnedAway
+from mcp_server.connection import Headers, TurnedAway
 from mcp_server.credentials import guarded
 from mcp_server.endpoint import PATH
 from mcp_server.fairness import Shares, busy
@@ -18,9 +19,9 @@ from mcp_server.identity import caller_of
 from mcp_server.pace import Pace
 from mcp_server.problem import problem_response
 from mcp_server.refusals import DoorRefusals
-from mcp_server.retry_after import EarlyReturns
 from mcp_server.stopping import Stopping, stopping_now
 from mcp_server.subscriptions import METHOD
+from mcp_server.tarpit import Tarpit
 from semantic_layer.principal import Principal
 
 
@@ -39,7 +40,8 @@ class RefuseOverload:
         self._busy = busy()
         self._refusal = _on_the_wire(problem_response(self._busy))
         self._stopping = stopping
-        self._early = EarlyReturns()
+        self.tarpit = Tarpit(self._refusal)
+        stopping.at_once(self.tarpit.close)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not guarded(scope["path"]):
@@ -61,9 +63,12 @@ class RefuseOverload:
             await self._app(scope, receive, send)
         finally:
             self._in_flight.give(who)
+            room = self._pace.places - self._in_flight.held
+            if 2 * room > self._pace.places:
+                self.tarpit.release(room)
 
     def turns_away(
-        self, caller: Principal | None, headers: Sequence[tuple[bytes, bytes]], client: tuple[str, int] | None
+        self, caller: Principal | None, headers: Headers, client: tuple[str, int] | None
     ) -> TurnedAway | None:
         """What becomes of a request of this caller that would be turned away; None where it may come in, and where
         the application must look at it itself."""
@@ -71,12 +76,47 @@ class RefuseOverload:
             return None
         if any(name == b"mcp-method" and value == METHOD.encode() for name, value in headers):
             return None
-        self._refusals.note_error({"path": PATH, "client": client}, self._busy, caller.subject)
-        return TurnedAway(self._refusal, self._early.hold(client, headers))
+        subject = caller.subject
+
+        def refused(count: int) -> None:
+            if count:
+                self._refusals.note_error({"path": PATH, "client": client}, self._busy, subject, count=count)
+
+        def hold(connection: socket.socket, resume: Callable[[], None]) -> bool:
+            def returned(count: int) -> None:
+                refused(count)
+                resume()
+
+            return self.tarpit.hold(connection, headers, returned)
+
+        refused(1)
+        return TurnedAway(self._refusal, hold)
+
+    @property
+    def full(self) -> bool:
+        """Whether anybody may be turned away now."""
+        return self._in_flight.held >= self._pace.places
 
     def _admits(self, who: str) -> bool:
         self._in_flight.most = self._pace.places
         return self._in_flight.admits(who)
+
+
+class AskedByConnections:
+    """What connections ask before there is a request for the application; `known` tells who some headers are of."""
+
+    def __init__(self, overload: RefuseOverload, known: Callable[[Headers], Principal | None]) -> None:
+        self._overload = overload
+        self._known = known
+
+    @property
+    def full(self) -> bool:
+        """Whether anybody may be turned away now."""
+        return self._overload.full
+
+    def __call__(self, headers: Headers, client: tuple[str, int] | None) -> TurnedAway | None:
+        """What becomes of a request that would be turned away; None where the application must look at it."""
+        return self._overload.turns_away(self._known(headers), headers, client)
 
 
 def _on_the_wire(response: Response) -> bytes:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import anyio
 from anyio.abc import Process
@@ -17,6 +18,7 @@ from anyio.abc import Process
 from mcp_server.listening import listening_sockets, require_free
 from mcp_server.member import Member
 from mcp_server.settings import ServingSettings
+from mcp_server.shared_turns import SharedTurns
 from mcp_server.worker import working
 from semantic_layer.errors import InvalidArgument
 
@@ -41,8 +43,10 @@ def serve_together(settings: ServingSettings, command: Sequence[str], processes:
     if settings.port == 0:
         raise InvalidArgument("several processes need a port of a fixed number.", hint="Such as --http :8420.")
     require_free(settings.host, settings.port)
-    with _metrics_folder(settings) as environment:
-        pool = Pool(settings, command, processes, environment)
+    with tempfile.TemporaryDirectory(prefix="wellhead-turns-") as folder, _metrics_folder(settings) as environment:
+        turns = Path(folder) / "turns"
+        SharedTurns.make(turns, processes)
+        pool = Pool(settings, command, processes, environment, turns)
         anyio.run(pool.run)
     return pool.exit_code
 
@@ -51,13 +55,19 @@ class Pool:
     """The parent of serving processes; it serves nothing itself and opens no data."""
 
     def __init__(
-        self, settings: ServingSettings, command: Sequence[str], processes: int, environment: dict[str, str]
+        self,
+        settings: ServingSettings,
+        command: Sequence[str],
+        processes: int,
+        environment: dict[str, str],
+        turns: Path,
     ) -> None:
         self.exit_code = 0
         self._settings = settings
         self._command = tuple(command)
         self._processes = processes
         self._environment = environment
+        self._turns = turns
         self._running: dict[int, Process] = {}
         self._served = anyio.Event()
         self._stopping = False
@@ -100,7 +110,7 @@ class Pool:
             sockets = [
                 held.enter_context(one) for one in listening_sockets(self._settings.host, self._settings.port)
             ]
-            member = Member(number, self._processes, tuple(one.fileno() for one in sockets))
+            member = Member(number, self._processes, tuple(one.fileno() for one in sockets), str(self._turns))
             process = await anyio.open_process(
                 [*self._command, "--member", member.to_form()],
                 stdin=subprocess.PIPE,  # it ends with us, whatever ends us

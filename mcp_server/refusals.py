@@ -64,13 +64,13 @@ class DoorRefusals:
         self._closed = False
         self._writer: threading.Thread | None = None
 
-    def note_error(self, scope: Scope, error: WellheadError, subject: str = "") -> None:
-        """Count the refusal of a request with this error. `subject` only where its credential was verified."""
+    def note_error(self, scope: Scope, error: WellheadError, subject: str = "", *, count: int = 1) -> None:
+        """Count refusals of requests with this error. `subject` only where its credential was verified."""
         why = f"rule {error.rule}" if isinstance(error, Refused) else error.message
-        self.note(scope, error.code, why, subject)
+        self.note(scope, error.code, why, subject, count=count)
 
-    def note(self, scope: Scope, code: str, why: str, subject: str = "") -> None:
-        """Count the refusal of a request. `why` must hold nothing that the request says."""
+    def note(self, scope: Scope, code: str, why: str, subject: str = "", *, count: int = 1) -> None:
+        """Count refusals of requests. `why` must hold nothing that they say."""
         path, client = str(scope["path"]), scope.get("client")
         root = next((one for one in _ROOTS if path == one or path.startswith(one + "/")), "other")
         kind = Refusal(code, why[:MAX_CHARS], root, client[0] if client else "", subject)
@@ -78,9 +78,9 @@ class DoorRefusals:
             if self._closed:
                 return
             if kind in self._counts or len(self._counts) < MOST_TOLD:
-                self._counts[kind] += 1
+                self._counts[kind] += count
             else:
-                self._others += 1
+                self._others += count
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write_windows, name="refusals", daemon=True)
                 self._writer.start()

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -21,12 +22,11 @@ from mcp_server.fairness import FairQueue
 from mcp_server.pace import Pace
 from mcp_server.service import Pending, Service
 from mcp_server.session import Caller, Deadline
+from mcp_server.shared_turns import SharedTurns
 from mcp_server.stopping import stopping_now
 from semantic_layer.errors import Busy, DeadlineExceeded, WellheadError
 
 T = TypeVar("T")
-SPARE_REQUESTS = 16
-"""Requests beyond those running and waiting that may be in flight: lists, health, slow bodies."""
 GRACE_SECONDS = 0.5
 """A verb that honours its deadline gets this long to say so itself before the door says it."""
 
@@ -37,7 +37,7 @@ class CallRunner:
     def __init__(self, service: Service) -> None:
         self.service = service
         settings = service.settings
-        most = settings.concurrent_calls + settings.waiting_calls + SPARE_REQUESTS
+        most = settings.concurrent_calls + settings.waiting_calls
         self.pace = Pace(most - settings.waiting_calls // 2, most)
         self._running: set[CancelScope] = set()
         self._stopped = False
@@ -45,7 +45,14 @@ class CallRunner:
     @cached_property
     def _queue(self) -> FairQueue:
         settings = self.service.settings
-        return FairQueue(settings.concurrent_calls, settings.waiting_calls, self.pace.waited)
+        return FairQueue(
+            settings.concurrent_calls,
+            settings.waiting_calls,
+            self.pace.waited,
+            each=-(-settings.calls_each // settings.processes),
+            together=settings.calls_each,
+            shared=SharedTurns(Path(settings.turns), settings.process) if settings.turns else None,
+        )
 
     @cached_property
     def _written(self) -> Ends:

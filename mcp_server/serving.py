@@ -36,10 +36,14 @@ GRACE_SECONDS = 5
 UNREADY_SECONDS = 0.5
 """How long a server that was told to stop still answers `/readyz`, red, so that it is sent no more calls."""
 LAST_SECONDS = 2
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 """How long a thread that computes may keep the others from running: the one that reads and writes waits for it at
 every request, and again for each such thread."""
 MOST_CONNECTIONS = 4_096
+ACCEPTED_AT_ONCE = 8
+"""New connections that are taken before the loop turns to those it has: many at once would keep it from them."""
+BACKLOG = 2_048
+"""New connections that the system keeps until they are taken."""
 H11 = "mcp_server.connection_h11:PatientH11"
 HTTPTOOLS = "mcp_server.connection_httptools:PatientHttpTools"
 
@@ -91,6 +95,7 @@ def http_server(app: ASGIApp, settings: ServingSettings, stopping: Stopping) -> 
         timeout_graceful_shutdown=GRACE_SECONDS + LAST_SECONDS,
         timeout_keep_alive=30,
         limit_concurrency=MOST_CONNECTIONS,
+        backlog=ACCEPTED_AT_ONCE,
         h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         lifespan="on",
     )
@@ -116,7 +121,13 @@ class HttpServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started and self.when_started is not None:
+        if not self.started:
+            return
+        for one in (one for server in self.servers for one in server.sockets):
+            # asyncio takes as many connections at a time as it asks the system to keep: here these are two numbers.
+            with socket.socket(fileno=os.dup(one.fileno())) as same:
+                same.listen(BACKLOG)
+        if self.when_started is not None:
             self.when_started()
 
     async def on_tick(self, counter: int) -> bool:

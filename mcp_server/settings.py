@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexes.cores import usable_cores
 from semantic_layer.audit_settings import AuditSettings
 from semantic_layer.door import Door
 from semantic_layer.engine_settings import EngineSettings
@@ -25,6 +26,8 @@ class ServingSettings:
     """Settings of one serving process. Times in seconds, sizes in bytes.
 
     `public_url` is what clients type (and what a token's audience names) where it differs from host and port.
+    Of several `processes` this one is number `process`; the calls that may run and wait are its part of the server's,
+    and in the file `turns` each says how many run.
     """
 
     home: Path
@@ -40,7 +43,11 @@ class ServingSettings:
     engines: EngineSettings = _ENGINES
     deadline_seconds: float = 30.0
     concurrent_calls: int = 8
+    concurrent_calls_each: int = 0
     waiting_calls: int = 64
+    processes: int = 1
+    process: int = 0
+    turns: str = ""
     max_request_bytes: int = 1_000_000
     refresh_seconds: float = 0.4
     cursor_seconds: int = 3_600
@@ -60,6 +67,11 @@ class ServingSettings:
     def origin(self) -> str:
         """Scheme, host and port that clients use."""
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    @property
+    def calls_each(self) -> int:
+        """How many calls of one caller run while others ask too: as set, or on half of the cores."""
+        return self.concurrent_calls_each or max(1, usable_cores() // 2)
 
 
 def serving_settings(door: Door, *, worker: bool = False) -> ServingSettings:
@@ -83,6 +95,7 @@ def serving_settings(door: Door, *, worker: bool = False) -> ServingSettings:
         metrics=settings.server.metrics,
         log=settings.server.log,
         concurrent_calls=settings.server.concurrent_calls,
+        concurrent_calls_each=settings.server.concurrent_calls_each,
         waiting_calls=settings.server.waiting_calls,
         identity=settings.identity,
         limits=settings.limits,

@@ -63,8 +63,9 @@ class ServerSettings:
     """Where `wellhead serve --http` listens, under which name, and how much it does at once.
 
     `anonymous` says whether callers without a token are served as `public`. `public_url` is what clients type where
-    it differs. Past `concurrent_calls` calls wait, past `waiting_calls` they are turned away. `metrics` is HOST:PORT
-    for Prometheus, empty for none; `log` is the form of the log on standard error. `processes` share all of it.
+    it differs. Past `concurrent_calls` calls wait, past `waiting_calls` they are turned away; one caller runs at most
+    `concurrent_calls_each` while others ask too, 0 for half as many as there are cores. `metrics` is HOST:PORT for
+    Prometheus, empty for none; `log` is the form of the log on standard error. `processes` share all of it.
     """
 
     host: str = "127.0.0.1"
@@ -72,6 +73,7 @@ class ServerSettings:
     anonymous: bool = True
     public_url: str = ""
     concurrent_calls: int = 8
+    concurrent_calls_each: int = 0
     waiting_calls: int = 64
     deadline_seconds: int = 30
     metrics: str = ""
@@ -129,6 +131,7 @@ _SERVER = (
     "anonymous",
     "public_url",
     "concurrent_calls",
+    "concurrent_calls_each",
     "waiting_calls",
     "deadline_seconds",
     "metrics",
@@ -167,6 +170,9 @@ def read_settings(node: Node, problems: list[Problem]) -> WorkspaceSettings:
             anonymous=server.flag("anonymous", default.anonymous),
             public_url=server.text("public_url"),
             concurrent_calls=server.integer("concurrent_calls", default.concurrent_calls, low=1, high=1_000),
+            concurrent_calls_each=server.integer(
+                "concurrent_calls_each", default.concurrent_calls_each, low=0, high=1_000
+            ),
             waiting_calls=server.integer("waiting_calls", default.waiting_calls, low=0, high=10_000),
             deadline_seconds=server.integer("deadline_seconds", default.deadline_seconds, low=1, high=3_600),
             metrics=_address(server, "metrics"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from indexes.cores import usable_cores
 from indexes.device import choose_device
 from indexes.embedder import has_vnni
 from ingest.diagnose.finding import Finding, attempt
@@ -92,7 +92,7 @@ def _reinstall() -> str:
 
 
 def _processor() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     counted = f"{cores} core{'s' if cores != 1 else ''}"
     if has_vnni():
         return Finding("processor", "ok", f"{counted} with VNNI: int8 embeddings")

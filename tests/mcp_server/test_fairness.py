@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx2
 import pytest
-from anyio.abc import TaskStatus
-from hypothesis import given
+from anyio.abc import TaskGroup, TaskStatus
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_server.fairness import FairQueue, Shares
+from mcp_server.fairness import LATELY_SECONDS, LONG_SECONDS, MOST_CALLERS, FairQueue, RecentUse, Shares
+from mcp_server.shared_turns import SharedTurns
 from semantic_layer.errors import Busy
 from tests.mcp_server.callers import EU
 from tests.mcp_server.running import running_server
@@ -113,6 +116,196 @@ async def test_a_caller_who_goes_away_while_waiting_leaves_no_trace() -> None:
     assert order == ["ann", "bob"]
     await queued(queue, "dora", order)
     assert order[-1] == "dora"
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Turns:
+    """Calls in a queue, each held until it is ended by hand. `clock` stands still unless moved."""
+
+    def __init__(
+        self, group: TaskGroup, running: int, each: int, waiting: int = 100, shared: SharedTurns | None = None
+    ) -> None:
+        self.clock = Clock()
+        self.queue = FairQueue(running, waiting, each=each, shared=shared, clock=self.clock)
+        self.running: list[tuple[str, anyio.Event]] = []
+        self._group = group
+
+    async def ask(self, who: str, calls: int = 1) -> None:
+        for _ in range(calls):
+            self._group.start_soon(self._one, who)
+        await anyio.wait_all_tasks_blocked()
+
+    async def end(self, who: str) -> None:
+        ended = next(one for one in self.running if one[0] == who)
+        self.running.remove(ended)
+        ended[1].set()
+        await anyio.wait_all_tasks_blocked()
+
+    async def end_all(self) -> None:
+        while self.running:
+            await self.end(self.running[0][0])
+
+    def counted(self) -> dict[str, int]:
+        return dict(Counter(name for name, _ in self.running))
+
+    async def _one(self, who: str) -> None:
+        async with self.queue.turn(who):
+            leave = anyio.Event()
+            self.running.append((who, leave))
+            await leave.wait()
+
+
+@pytest.mark.anyio
+async def test_alone_a_caller_runs_all_and_beside_others_no_more_than_its_own() -> None:
+    async with anyio.create_task_group() as group:
+        turns = Turns(group, running=4, each=2)
+        await turns.ask("ann", 6)
+        assert turns.counted() == {"ann": 4}
+        await turns.ask("bob", 1)
+        for _ in range(3):
+            await turns.end("ann")
+        assert turns.counted() == {"ann": 2, "bob": 1}, "two more of ann's could run, and wait"
+        await turns.end("bob")
+        await turns.end("ann")
+        assert turns.counted() == {"ann": 2}, "bob asked a moment ago"
+        turns.clock.now += 2 * LATELY_SECONDS
+        await turns.ask("ann", 4)
+        await turns.end("ann")
+        assert turns.counted() == {"ann": 4}
+        await turns.end_all()
+
+
+@pytest.mark.anyio
+async def test_who_sends_more_than_can_run_waits_until_hardly_anything_else_does() -> None:
+    async with anyio.create_task_group() as group:
+        turns = Turns(group, running=4, each=1)
+        await turns.ask("bob", 1)
+        await turns.ask("flood", 20)
+        assert turns.counted() == {"bob": 1, "flood": 1}, "the first found a place, as anybody's would"
+        await turns.end("flood")
+        assert turns.counted() == {"bob": 1}
+        await turns.ask("ann", 1)
+        assert turns.counted() == {"bob": 1, "ann": 1}
+        await turns.end("bob")
+        assert turns.counted() == {"ann": 1}
+        await turns.end("ann")
+        assert turns.counted() == {"flood": 1}
+        await turns.ask("ann", 1)
+        turns.clock.now += LONG_SECONDS
+        await turns.end("flood")
+        assert turns.counted() == {"flood": 1, "ann": 1}, "it has waited long enough"
+        await turns.end_all()
+
+
+@pytest.mark.anyio
+async def test_a_flood_waits_for_what_runs_in_the_other_processes_too(tmp_path: Path) -> None:
+    SharedTurns.make(tmp_path / "turns", 2)
+    here, there = (SharedTurns(tmp_path / "turns", process) for process in range(2))
+    async with anyio.create_task_group() as group:
+        turns, other = Turns(group, 4, 1, shared=here), Turns(group, 4, 1, shared=there)
+        await turns.ask("bob")
+        await other.ask("ann")
+        await turns.ask("flood", 20)
+        await turns.end("flood")
+        await turns.end("bob")
+        assert (turns.counted(), here.elsewhere(), there.elsewhere()) == ({}, 1, 0)
+        await other.end("ann")
+        with anyio.fail_after(20):
+            while not turns.running:
+                await anyio.sleep(0.01)
+        assert (turns.counted(), here.elsewhere(), there.elsewhere()) == ({"flood": 1}, 0, 1)
+        await turns.end_all()
+    SharedTurns(tmp_path / "turns", 1).hold(3)
+    assert here.elsewhere() == 3
+    assert SharedTurns(tmp_path / "turns", 1).elsewhere() == 0
+    assert here.elsewhere() == 0, "a process that is started again holds none"
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_long_for_others_sake_while_turns_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_server.fairness.LONG_SECONDS", 0.05)
+    async with anyio.create_task_group() as group:
+        turns = Turns(group, running=4, each=1)
+        await turns.ask("bob")
+        await turns.ask("flood", 20)
+        await turns.end("flood")
+        assert turns.counted() == {"bob": 1}
+        turns.clock.now += 1.0
+        with anyio.fail_after(20):
+            while turns.counted() == {"bob": 1}:
+                await anyio.sleep(0.01)
+        assert turns.counted() == {"bob": 1, "flood": 1}
+        await turns.end_all()
+
+
+@pytest.mark.anyio
+async def test_the_next_turn_goes_to_who_held_turns_for_the_shorter_time_lately() -> None:
+    async with anyio.create_task_group() as group:
+        turns = Turns(group, running=1, each=1)
+        for who, seconds in (("long", 3.0), ("short", 1.0)):
+            await turns.ask(who)
+            turns.clock.now += seconds
+            await turns.end(who)
+        await turns.ask("short")
+        await turns.ask("long")
+        await turns.ask("short")
+        await turns.end("short")
+        assert turns.counted() == {"short": 1}
+        await turns.ask("newcomer")
+        await turns.end("short")
+        assert turns.counted() == {"newcomer": 1}
+        await turns.end_all()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.sampled_from("abc")),
+        st.tuples(st.just("end"), st.integers(0, 20)),
+        st.tuples(st.just("later"), st.floats(0.1, 7)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 4), STEPS)
+def test_every_call_gets_its_turn_and_none_too_many_whatever_comes(
+    running: int, each: int, steps: list[tuple[str, Any]]
+) -> None:
+    async def live() -> None:
+        async with anyio.create_task_group() as group:
+            turns, asked = Turns(group, running, each), 0
+            for step, value in steps:
+                if step == "ask":
+                    await turns.ask(value)
+                    asked += 1
+                elif step == "later":
+                    turns.clock.now += value
+                elif turns.running:
+                    await turns.end(turns.running[value % len(turns.running)][0])
+                    asked -= 1
+                assert len(turns.running) + turns.queue.waiting == asked
+                assert len(turns.running) <= running
+                assert bool(turns.running) or not asked, "while anybody waits somebody runs"
+            await turns.end_all()
+            assert turns.queue.waiting == 0
+
+    anyio.run(live)
+
+
+def test_whose_turns_are_remembered_stays_few() -> None:
+    used = RecentUse(Clock())
+    for number in range(2 * MOST_CALLERS):
+        used.add(str(number), 1.0)
+    assert used.of("0") == 0.0
+    assert used.of(str(2 * MOST_CALLERS - 1)) == 1.0
+    assert len(used) == MOST_CALLERS
 
 
 def test_a_flood_over_http_does_not_keep_another_caller_out(tiny: BuiltWorkspace) -> None:

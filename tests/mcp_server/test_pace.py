@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 from evals.wire import headers_of, request_of
 from mcp_server.app import build_app
 from mcp_server.pace import LONG_SECONDS, SHORT_SECONDS, Pace
-from mcp_server.retry_after import MOST_CONNECTIONS, RETRY_AFTER_SECONDS, EarlyReturns
 from mcp_server.service import Service
 from tests.mcp_server.callers import EU, US
 from tests.mcp_server.running import running_server
@@ -23,7 +22,7 @@ from tests.mcp_server.test_serving import blocking
 from tests.workspace_factory import BuiltWorkspace
 
 WAITING = 40
-PLACES = 1 + WAITING // 2 + 16
+PLACES = 1 + WAITING // 2
 
 
 @given(st.lists(st.floats(0, 10), max_size=300))
@@ -50,45 +49,6 @@ def test_waits_between_change_nothing() -> None:
     pace = Pace(10, 40)
     pace.waited((SHORT_SECONDS + LONG_SECONDS) / 2)
     assert pace.places == 10
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_who_waits_as_told_is_never_held_and_who_does_not_is_held_until_then() -> None:
-    clock = Clock()
-    early = EarlyReturns(clock)
-    patient, hasty = ("10.0.0.1", 1), ("10.0.0.1", 2)
-    for _ in range(5):
-        assert early.hold(patient, []) == 0.0
-        clock.now += RETRY_AFTER_SECONDS
-    assert early.hold(hasty, []) == 0.0
-    clock.now += 0.1
-    for _ in range(5):
-        held = early.hold(hasty, [])
-        assert 0 < held < RETRY_AFTER_SECONDS
-        clock.now += held  # its next request lay in the connection all the while
-    clock.now += RETRY_AFTER_SECONDS
-    assert early.hold(hasty, []) == 0.0, "it has learnt to wait"
-
-
-@pytest.mark.parametrize("header", ["forwarded", "via", "x-forwarded-for"])
-def test_a_proxys_connection_is_not_held_for_what_one_of_its_callers_does(header: str) -> None:
-    early = EarlyReturns(Clock())
-    assert [early.hold(("10.0.0.1", 1), [(header.encode(), b"x")]) for _ in range(3)] == [0.0, 0.0, 0.0]
-
-
-def test_connections_that_are_remembered_stay_few() -> None:
-    clock = Clock()
-    early = EarlyReturns(clock)
-    for number in range(3 * MOST_CONNECTIONS):
-        clock.now += 0.001
-        assert early.hold((str(number), 1), []) == 0.0
-    assert len(early) <= MOST_CONNECTIONS
 
 
 @pytest.mark.parametrize("parser", ["h11", "httptools"])

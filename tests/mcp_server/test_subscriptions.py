@@ -22,7 +22,6 @@ from mcp.types import ResourceUpdatedNotification
 from indexes.ledger import Ledger
 from mcp_server import subscriptions
 from mcp_server.overload import listens
-from mcp_server.runner import SPARE_REQUESTS
 from mcp_server.serving import GRACE_SECONDS
 from tests.mcp_server.callers import EU, US
 from tests.mcp_server.running import Running, running_server
@@ -118,7 +117,7 @@ async def test_open_streams_keep_nobody_out_and_a_stopping_server_ends_them(tiny
         stopping = contextlib.ExitStack()
         server = stopping.enter_context(running_server(tiny, concurrent_calls=1, waiting_calls=1))
         eva = await opened.enter_async_context(client(server, EU, MODERN))
-        listening = [eva.listen(resources_list_changed=True) for _ in range(SPARE_REQUESTS + 4)]
+        listening = [eva.listen(resources_list_changed=True) for _ in range(20)]
         streams = [await opened.enter_async_context(one) for one in listening]
         assert not (await eva.call_tool("discover", {})).is_error
         started = time.monotonic()

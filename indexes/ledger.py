@@ -90,15 +90,17 @@ class NumberedLog:
         self.folder = folder
         self._last = 0
         self._next = self._path(1)
+        self._listed = False
 
     def latest(self) -> int:
         """The newest number, 0 when the log is empty. Costs one failed lookup when nothing was appended."""
-        if self._last == 0:
+        if not self._listed:
             if not self.folder.is_dir():
                 return 0
             numbers = [int(path.stem) for path in self.folder.glob("[0-9]*.json")]
             self._last = max(numbers, default=0)
             self._next = self._path(self._last + 1)
+            self._listed = True
         while (following := self._next).exists():  # threads may look at once
             self._last = int(following.stem)
             self._next = self._path(self._last + 1)

@@ -19,7 +19,7 @@ LATELY_SECONDS = 5.0
 """So long after its last turn a caller still counts as one who asks."""
 LONG_SECONDS = 1.0
 """Who has waited longer for a turn is not kept waiting for others' sake."""
-ELSEWHERE_SECONDS = 0.005
+ELSEWHERE_SECONDS = 0.003
 """How often who waits for what runs in other processes looks whether it has ended."""
 MOST_CALLERS = 1_000
 """Callers whose turns are remembered; beyond them the one who asked longest ago is forgotten."""
@@ -165,17 +165,17 @@ class FairQueue:
     def _may_start(self, who: str) -> bool:
         if self._free <= 0:
             return False
-        if not self._others_ask(who):
-            return True
         if self._floods(who):
             elsewhere = self._shared.elsewhere() if self._shared is not None else 0
             return elsewhere + self._most - self._free < self._together
-        return self._running[who] < self._each
+        return self._running[who] < self._each or not self._others_ask(who)
 
     def _floods(self, who: str) -> bool:
-        """Whether more calls of this caller wait than could run, and none of them for long."""
+        """Whether more calls of this caller wait than could run, none of them for long, while others ask too."""
         queue = self._waiting.get(who)
-        return queue is not None and len(queue) > self._most and self._clock() - queue[0][0] < LONG_SECONDS
+        if queue is None or len(queue) <= self._most or self._clock() - queue[0][0] >= LONG_SECONDS:
+            return False
+        return self._others_ask(who)
 
     def _others_ask(self, who: str) -> bool:
         return any(one != who for one in (*self._running, *self._waiting)) or self._used.others_asked(who)
@@ -192,11 +192,12 @@ class FairQueue:
         self._running[who] -= 1
         if not self._running[who]:
             del self._running[who]
-        self._hand_out()
+        # Of several processes none keeps a flood's turn to itself: who looks next has it, here or there.
+        self._hand_out(floods=self._shared is None)
 
-    def _hand_out(self) -> None:
-        """Give every turn that may be given now."""
-        while following := self._following():
+    def _hand_out(self, *, floods: bool = True) -> None:
+        """Give every turn that may be given now, to those who flood only where that is said."""
+        while following := self._following(floods):
             called = self._waiting[following][0]
             self._leave(following, called)
             self._start(following)
@@ -218,9 +219,9 @@ class FairQueue:
         if self._shared is not None:
             self._shared.hold(self._most - self._free)
 
-    def _following(self) -> str | None:
+    def _following(self, floods: bool) -> str | None:
         """Who of those that wait gets a turn now."""
-        able = [one for one in self._waiting if self._may_start(one)]
+        able = [one for one in self._waiting if self._may_start(one) and (floods or not self._floods(one))]
         return min(able, key=lambda one: (self._running[one], self._used.of(one))) if able else None
 
     def _leave(self, who: str, called: tuple[float, anyio.Event]) -> None:

@@ -42,6 +42,8 @@ RELEASE_SECONDS = 0.05
 BEGINS = f"POST {PATH} HTTP/1.1\r".encode()
 """How a request begins that may be refused so."""
 _BY_PROXY = frozenset({b"forwarded", b"via", b"x-forwarded-for"})
+LAST_SECONDS = 1.0
+"""How long the process has to tell its last counts."""
 _PROCESS = Path(__file__).with_name("tarpit_process.py")
 _MOST_MESSAGE_BYTES = 64 * 1024
 
@@ -106,8 +108,14 @@ class Tarpit:
                 self._control.send(HANDED_OVER.pack(0, count, 0, bytes(32)))
 
     def close(self) -> None:
-        """End the process; what it held is the server's again."""
+        """End the process; what it held is the server's again, and is counted."""
         self._again_at = float("inf")
+        if self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_WR)
+                self._control.settimeout(LAST_SECONDS)
+                while message := self._control.recv(_MOST_MESSAGE_BYTES):
+                    self._take_back(message)
         self._end()
 
     def _started(self) -> socket.socket | None:
@@ -149,6 +157,9 @@ class Tarpit:
         if not message:
             log.warning("the process that answers early returns has ended; the server answers them")
             self._end()
+        self._take_back(message)
+
+    def _take_back(self, message: bytes) -> None:
         for number, refused in HANDED_BACK.iter_unpack(message):
             held = self._held.pop(number, None)
             if held is not None:

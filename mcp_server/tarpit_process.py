@@ -98,6 +98,7 @@ class Refuser:
                 if number in self._held:
                     self._look(self._held[number])
                 elif number == self._control.fileno() and not self._take():
+                    self._end()
                     return
             now = time.monotonic()
             self._refuse(now)
@@ -213,6 +214,14 @@ class Refuser:
         del self._held[number]
         held.end.close()
         self._back.append(HANDED_BACK.pack(held.number, held.refused))
+
+    def _end(self) -> None:
+        """The server lets go: tell it what was counted, if it still hears."""
+        for held in tuple(self._held.values()):
+            self._give_back(held)
+        self._control.setblocking(True)
+        while self._back:
+            self._report()
 
     def _report(self) -> None:
         """Tell the server what is its own again."""

@@ -202,6 +202,17 @@ async def test_connections_come_back_at_once_when_there_is_room_and_when_the_cli
 
 
 @pytest.mark.anyio
+async def test_what_was_refused_until_the_end_is_counted() -> None:
+    with connection() as (client, server):
+        handed = Handed()
+        assert handed.hold(server)
+        assert await anyio.to_thread.run_sync(ask, client, request()) == RESPONSE
+        handed.close()
+        assert await handed.refused() == 1
+        assert handed.tarpit.process_id == 0
+
+
+@pytest.mark.anyio
 async def test_a_process_that_dies_gives_everything_back_and_another_takes_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -28,6 +28,8 @@ HANDED_BACK = struct.Struct("!QI")
 TICK_SECONDS = 0.005
 MOST_REQUEST_BYTES = 32 * 1024
 """A longer request is the server's."""
+MOST_KEPT_BYTES = 4 * 1024
+"""A request that is asked again is known by its bytes; a longer one is read anew."""
 MOST_DIGITS = 18
 _MOST_MESSAGE_BYTES = 64 * 1024
 _NEW = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
@@ -152,7 +154,7 @@ class Refuser:
             if not whole:
                 self._give_back(held)
                 return
-            held.request = request
+            held.request = request if size <= MOST_KEPT_BYTES else b""
         held.end.recv_into(self._seen, size, socket.MSG_DONTWAIT)
         held.asked = True
         if held.until < held.at_most:

@@ -218,7 +218,8 @@ class Refuser:
         self._back.append(HANDED_BACK.pack(held.number, held.refused))
 
     def _end(self) -> None:
-        """The server lets go: tell it what was counted, if it still hears."""
+        """The server lets go: answer what was read, and tell it what was counted, if it still hears."""
+        self._refuse(float("inf"))
         for held in tuple(self._held.values()):
             self._give_back(held)
         self._control.setblocking(True)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,26 @@ async def test_what_was_refused_until_the_end_is_counted() -> None:
         handed.close()
         assert await handed.refused() == 1
         assert handed.tarpit.process_id == 0
+
+
+@pytest.mark.anyio
+async def test_what_was_read_when_the_server_stops_is_answered_and_counted() -> None:
+    with connection() as (client, server):
+        handed = Handed()
+        assert handed.hold(server)
+        client.sendall(request())
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while unread(server):
+                await anyio.sleep(0.001)
+        handed.close()
+        assert await handed.refused() == 1
+        assert client.recv(len(RESPONSE)) == RESPONSE
+
+
+def unread(end: socket.socket) -> bool:
+    with suppress(BlockingIOError):
+        return bool(end.recv(1, socket.MSG_PEEK))
+    return False
 
 
 @pytest.mark.anyio
